@@ -1,0 +1,79 @@
+"""The group of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+
+from .info import info
+from .predict import predict
+from .sample import sample
+from .score import score
+from .train import train
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Turns errors into one line on stderr and an exit code; --debug shows the traceback instead."""
+
+    def main(self, *args, **kwargs):
+        kwargs["standalone_mode"] = False
+        debug = "--debug" in sys.argv
+        try:
+            code = super().main(*args, **kwargs)
+            sys.stdout.flush()
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("geoseg: interrupted; what was finished before is intact", err=True)
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # The reader of stdout has gone (head, less): not an error, but Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except GeosegError as error:
+            if debug:
+                raise
+            click.echo(f"geoseg: {error}", err=True)
+            code = error.exit_code
+        except Exception as error:
+            if debug:
+                raise
+            reason = " ".join(str(error).split())
+            click.echo(f"geoseg: unexpected {type(error).__name__}: {reason} (--debug shows where)", err=True)
+            code = 1
+        sys.exit(code or 0)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="geoseg")
+@click.option("-q", "--quiet", is_flag=True, help="Only results and errors: no progress, no messages.")
+@click.option("--debug", is_flag=True, help="Show a traceback where an error occurs.")
+@click.pass_context
+def cli(context: click.Context, quiet: bool, debug: bool) -> None:
+    """Land-cover maps from satellite and aerial rasters, and how good they are.
+
+    Results go to stdout, progress and messages to stderr.
+
+    \b
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 input unusable, 4 model unusable,
+    5 output exists or locked, 7 resources (disk, memory, device), 130 interrupted.
+    """
+    context.obj = {"progress": not quiet and sys.stderr.isatty()}
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("geoseg")
+    logger.handlers = [handler]
+    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+for command in (sample, train, predict, score, info):
+    cli.add_command(command)

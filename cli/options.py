@@ -1,0 +1,46 @@
+"""Options that several commands share, each with its one meaning."""
+
+from __future__ import annotations
+
+import click
+
+
+class Bands(click.ParamType):
+    """Band numbers from 1, separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(self, value, param, context):
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not band numbers separated by commas, such as 3,2,1", param, context)
+        if min(numbers) < 1:
+            self.fail("bands are numbered from 1", param, context)
+        return numbers
+
+
+PIXELS = click.IntRange(min=1)
+
+legend = click.option(
+    "--legend", metavar="NAME|FILE", help="The classes: deepglobe, or a JSON file with codes, names and colours."
+)
+bands = click.option(
+    "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
+)
+window = click.option("--window", type=PIXELS, metavar="PX", help="Side in scene pixels of the windows read at once.")
+size = click.option(
+    "--size", type=PIXELS, metavar="PX", help="Side in pixels as the network sees it; alone: of the whole scene."
+)
+device = click.option("--device", default="auto", show_default=True, metavar="D", help="auto, cpu, cuda, cuda:1, ...")
+precision = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the hardware computes in it.",
+)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+json = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")

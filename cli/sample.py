@@ -1,0 +1,25 @@
+"""geoseg sample"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--scenes", type=click.IntRange(min=1), default=24, show_default=True, metavar="N")
+@click.option("--size", type=click.IntRange(32, 8192), default=256, show_default=True, metavar="PX", help="Side of a scene.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
+@click.pass_obj
+def sample(obj: dict, directory: Path, scenes: int, size: int, seed: int) -> None:
+    """Draw a SYNTHETIC land-cover data set into DIRECTORY.
+
+    Scenes in the DeepGlobe layout with a split, and a larger georeferenced scene.tif with its truth.tif. No such place
+    exists: it is there to try and to test geoseg.
+    """
+    from geoseg.datasets.synthetic import write_sample
+
+    write_sample(directory, scenes=scenes, size=size, seed=seed, show_progress=obj["progress"])
+    click.echo(f"{directory}: {scenes} synthetic scenes of {size} px, scene.tif and truth.tif")

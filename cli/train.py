@@ -1,0 +1,49 @@
+"""geoseg train"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command()
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: a new one in ./runs]")
+@click.option("--setting", type=click.Choice(["baseline", "focal", "resnet34"]), help="A row of the paper's ablation.  [default: baseline]")
+@click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
+@click.option("--gamma", type=float, metavar="X", help="Focusing parameter of the focal loss, 0 or >= 1.  [default: 2]")
+@click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
+@click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
+@click.option("--norm", type=click.Choice(["none", "batch", "group"]), help="Normalisation layers (the paper: none).")
+@click.option("--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.  [default: 64]")
+@options.size
+@options.window
+@click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+@options.legend
+@options.bands
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of Adam.  [default: 1e-4]")
+@click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
+@options.device
+@options.precision
+@click.option("--resume", is_flag=True, help="Go on with the run in -o after its last finished epoch.")
+@click.pass_obj
+def train(obj: dict, data: Path | None, output: Path | None, **given) -> None:
+    """Train a segmenter on DATA.
+
+    DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.
+    Without it: $GEOSEG_DATA, then ./data, then the embedded synthetic sample.
+
+    The run folder gets model.safetensors (the epoch with the best validation mean IoU), last.safetensors, history.csv,
+    config.toml and report.json. Without --size and --window whole scenes are resampled to 1024 px, never enlarged;
+    --window alone trains at native resolution on windows cut at random places.
+    """
+    import geoseg
+
+    segmenter = geoseg.train(data, output, progress=obj["progress"], **given)
+    click.echo(Path(segmenter.origin["path"]).parent)

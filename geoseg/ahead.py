@@ -1,0 +1,33 @@
+"""Doing the next work while the present is used: the one reader thread of prediction and training."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def read_ahead(calls: Iterable[Callable[[], Item]], depth: int = 4) -> Iterator[Item]:
+    """The results of ``calls`` in order, made by another thread, at most ``depth`` of them before they are asked for."""
+    reader = ThreadPoolExecutor(1, "geoseg-read")
+    waiting: deque = deque()
+    try:
+        for call in calls:
+            waiting.append(reader.submit(call))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
+
+
+def batches(items: Iterable[Item], count: int) -> Iterator[tuple[Item, ...]]:
+    """``items`` in tuples of ``count``, the last one shorter."""
+    items = iter(items)
+    while batch := tuple(islice(items, count)):
+        yield batch

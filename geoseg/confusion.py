@@ -1,0 +1,153 @@
+"""Counts of truth against prediction, and the scores that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg.errors import InputError
+from geoseg.legend import NO_CLASS
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionMatrix:
+    """Pixel counts: rows truth, columns prediction, and a last column for truth without a prediction.
+
+    Matrices of the parts of a scene, and of scenes, add up to the matrix of the whole.
+    """
+
+    counts: np.ndarray
+    """(K, K + 1) int64. A (K, K) matrix is taken as one without missing predictions."""
+    ignored: tuple[int, ...] = ()
+    """Class indices whose truth pixels count nowhere (DeepGlobe's unknown); they have no IoU."""
+
+    def __post_init__(self) -> None:
+        counts = np.asarray(self.counts)
+        if counts.ndim != 2 or counts.shape[1] - counts.shape[0] not in (0, 1):
+            raise InputError(f"a confusion matrix is (K, K) or (K, K + 1), got {counts.shape}")
+        if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+            raise InputError("a confusion matrix holds whole pixel counts >= 0")
+        if counts.shape[0] == counts.shape[1]:
+            counts = np.pad(counts, ((0, 0), (0, 1)))
+        counts = counts.astype(np.int64)
+        counts.flags.writeable = False
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "ignored", tuple(sorted(self.ignored)))
+
+    @classmethod
+    def empty(cls, classes: int, ignored: tuple[int, ...] = ()) -> ConfusionMatrix:
+        """A matrix of zeros for ``classes`` classes."""
+        return cls(np.zeros((classes, classes + 1), np.int64), ignored)
+
+    @classmethod
+    def from_pair(
+        cls, truth: np.ndarray, prediction: np.ndarray, classes: int, ignored: tuple[int, ...] = ()
+    ) -> ConfusionMatrix:
+        """Count two index arrays of one shape, uint8; NO_CLASS in the truth is left out, in the prediction missing."""
+        if truth.shape != prediction.shape:
+            raise InputError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
+        columns = classes + 1
+        pair = truth.astype(np.uint16) * np.uint16(256) + prediction
+        joint = np.bincount(pair.ravel(), minlength=1 << 16).reshape(256, 256)
+        counts = np.zeros((classes, columns), np.int64)
+        counts[:, :classes] = joint[:classes, :classes]
+        counts[:, classes] = joint[:classes, NO_CLASS]
+        if counts.sum() != joint[:NO_CLASS].sum():
+            raise InputError(f"class indices beyond the legend's {classes} classes")
+        return cls(counts, ignored)
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        if self.counts.shape != other.counts.shape or self.ignored != other.ignored:
+            raise InputError("confusion matrices of different legends do not add")
+        return ConfusionMatrix(self.counts + other.counts, self.ignored)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ConfusionMatrix)
+            and self.ignored == other.ignored
+            and np.array_equal(self.counts, other.counts)
+        )
+
+    def without_missing(self) -> ConfusionMatrix:
+        """The same counts with the truth that has no prediction left out."""
+        return ConfusionMatrix(self.counts[:, :-1], self.ignored)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K, the ignored ones included."""
+        return self.counts.shape[0]
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(K, K + 1) int64: the counts with the rows of the ignored classes set to 0."""
+        counts = self.counts.copy()
+        counts[list(self.ignored)] = 0
+        return counts
+
+    @property
+    def support(self) -> np.ndarray:
+        """(K,) int64: scored truth pixels of each class."""
+        return self.scored.sum(1)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(K,) int64: pixels predicted as each class where the truth is scored."""
+        return self.scored[:, :-1].sum(0)
+
+    @property
+    def missing(self) -> int:
+        """Scored truth pixels without a prediction."""
+        return int(self.scored[:, -1].sum())
+
+    @property
+    def total(self) -> int:
+        """Scored truth pixels."""
+        return int(self.scored.sum())
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(K,) int64: pixels of each class predicted right."""
+        return np.diagonal(self.scored).copy()
+
+    def iou(self) -> np.ndarray:
+        """(K,) float64 intersection over union, pooled over all counted pixels (the paper's Eq. 1).
+
+        NaN for ignored classes and for classes that neither the truth nor the prediction holds.
+        """
+        return self._per_class(self.support + self.predicted - self.hits)
+
+    def mean_iou(self) -> float:
+        """Mean of the IoUs that are not NaN (the paper's Eq. 2); NaN where there is none."""
+        iou = self.iou()
+        return float(np.nanmean(iou)) if not np.isnan(iou).all() else float("nan")
+
+    def precision(self) -> np.ndarray:
+        """(K,) float64 share of the pixels predicted as a class that are of it (user's accuracy)."""
+        return self._per_class(self.predicted)
+
+    def recall(self) -> np.ndarray:
+        """(K,) float64 share of a class's truth that was found (producer's accuracy)."""
+        return self._per_class(self.support)
+
+    def f1(self) -> np.ndarray:
+        """(K,) float64 harmonic mean of precision and recall."""
+        return self._per_class(self.support + self.predicted, hits=2 * self.hits)
+
+    def pixel_accuracy(self) -> float:
+        """Share of the scored truth pixels predicted right; NaN where there are none."""
+        return float(self.hits.sum() / self.total) if self.total else float("nan")
+
+    def majority_baseline(self) -> tuple[int, float]:
+        """The most frequent scored class and the mean IoU of predicting nothing else."""
+        majority = int(self.support.argmax())
+        counts = np.zeros_like(self.counts)
+        counts[:, majority] = self.counts.sum(1)
+        return majority, ConfusionMatrix(counts, self.ignored).mean_iou()
+
+    def _per_class(self, denominator: np.ndarray, hits: np.ndarray | None = None) -> np.ndarray:
+        hits = self.hits if hits is None else hits
+        values = np.full(self.classes, np.nan)
+        np.divide(hits, denominator, out=values, where=denominator > 0)
+        values[list(self.ignored)] = np.nan
+        return values

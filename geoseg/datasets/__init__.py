@@ -1,0 +1,1 @@
+"""Scenes with labels: layouts, splits, and the synthetic sample."""

@@ -1,0 +1,521 @@
+"""A synthetic land-cover world seen from above: SYNTHETIC pictures with exact labels.
+
+`draw_scene` invents a piece of land. It first decides how much of each class the
+scene holds (`plan_shares`), then lays out where things are (`lay_...`), paints
+them (`paint_...`), and at last adds shadow, light and the sensor.
+
+All maps are (H, W) arrays at 2 m per pixel and all lengths are metres, so that a
+larger scene is more land, not finer land. Colours are red, green, blue in 0..255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+GSD = 2.0  # metres per pixel
+
+URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN, UNKNOWN = range(7)
+
+# Per class: mean share of the land, the part of 512 m scenes that hold it, and the
+# step from scene to scene. Irrational steps spread every class evenly over any run
+# of scenes: four scenes in a row hold each of the first five at least once.
+PLAN = {
+    URBAN: (0.1104, 0.50, 0.7320508),
+    RANGELAND: (0.0826, 0.50, 0.7182818),
+    FOREST: (0.1154, 0.60, 0.6457513),
+    WATER: (0.0311, 0.46, 0.6180340),
+    BARREN: (0.0864, 0.50, 0.4142136),
+    UNKNOWN: (0.0010, 0.16, 0.3819660),
+}
+MOST_NOT_FARMED = 0.92  # at most this share of a scene is not agriculture
+PLAN_STREAM = 1  # keeps the random stream of the plan apart from those of the scenes
+
+# Crops: colour, colour spread, contrast of the rows, patchiness, how common.
+CROPS = (
+    ((104, 130, 66), 9, 0.04, 0.06, 1.3),  # young cereal
+    ((66, 100, 52), 8, 0.08, 0.06, 1.0),  # maize, beet
+    ((186, 164, 106), 10, 0.04, 0.06, 1.2),  # ripe cereal
+    ((160, 150, 112), 10, 0.07, 0.09, 0.8),  # stubble
+    ((128, 100, 76), 11, 0.07, 0.12, 0.9),  # ploughed soil
+    ((186, 164, 134), 11, 0.05, 0.12, 0.6),  # dry bare soil, much like barren ground
+    ((120, 134, 82), 9, 0.02, 0.16, 0.9),  # meadow
+    ((142, 140, 92), 10, 0.01, 0.20, 0.7),  # dry meadow, much like rangeland
+    ((92, 108, 66), 8, 0.22, 0.08, 0.4),  # orchard and vines, a little like forest
+    ((190, 182, 66), 9, 0.04, 0.05, 0.2),  # rapeseed
+)
+ROOFS = ((164, 92, 70), (146, 78, 60), (120, 92, 80), (112, 112, 116), (84, 84, 92), (186, 176, 164))
+HALLS = ((206, 208, 210), (168, 172, 178), (130, 136, 146), (120, 142, 164), (190, 184, 172))
+GROUNDS = ((206, 186, 148), (176, 166, 152), (192, 160, 122))  # sand, rock and gravel, ochre
+ASPHALT, PAVING, DIRT = (128, 127, 123), (164, 158, 150), (188, 168, 136)
+GRASS, HEDGE, SHRUB = (112, 132, 76), (58, 82, 46), (78, 92, 56)
+
+
+@dataclass
+class Ground:
+    """The lie of the land. Every map is (H, W); blocks are tracts with one field direction."""
+
+    x: np.ndarray  # metres east, gently bent, float32
+    y: np.ndarray  # metres south, gently bent, float32
+    block: np.ndarray  # number of the block, int32
+    along: np.ndarray  # metres from the block's centre, along its direction
+    across: np.ndarray  # metres from the block's centre, across its direction
+    verge: np.ndarray  # metres to the edge of the block
+    lane: np.ndarray  # 0..1, one value for each edge between two blocks
+    grain: np.ndarray  # noise with unit variance, 2 m
+    mottle: np.ndarray  # the same, about 12 m
+    tone: np.ndarray  # the same, about 60 m
+    sun: np.ndarray  # (2,) step (rows, columns) in which shadows fall
+
+
+@dataclass
+class Parcels:
+    """A mosaic of plots inside the blocks; maps are (H, W)."""
+
+    number: np.ndarray  # 0, 1, 2, ... without gaps, int32
+    edge: np.ndarray  # metres to the nearest edge of the plot
+
+
+@dataclass
+class Town:
+    """Streets, lots and roofs as they would be if all the land were built up; maps are (H, W)."""
+
+    lot: np.ndarray  # number of the lot, int32
+    street: np.ndarray  # metres to the edge of the street, negative on it
+    roof: np.ndarray  # bool
+    slope: np.ndarray  # metres from the ridge of the roof
+    hall: np.ndarray  # bool, block of large industrial halls
+
+
+def draw_scene(shape: tuple[int, int], seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one synthetic scene.
+
+    `shape` is (height, width) in pixels of 2 m; `seed` (the world) and `number` (the
+    scene in it) are integers >= 0. The same three values give the same scene.
+    Returns the pixels, (3, H, W) uint8 RGB, each >= 1 (0 is left for nodata), and the
+    class index, (H, W) uint8, 0..6 in DeepGlobe order.
+    """
+    rng = np.random.default_rng([seed, number])
+    shares = plan_shares(shape, seed, number)
+    ground = lay_ground(shape, rng)
+    parcels = lay_parcels(ground, rng)
+    town = lay_town(ground, rng)
+    road = winding_line(ground.x, ground.y, 1100.0, 38.0, rng) < 3.5
+    index = lay_classes(ground, parcels, town, shares, rng)
+    town.roof &= ~spoiled_lots(town, (index != URBAN) | road | (ground.verge < 5.0))[town.lot]
+    picture = paint_land(ground, parcels, town, road, index, rng)
+    add_clouds(picture, index, shares[UNKNOWN], ground.sun, rng)
+    return expose(picture, rng), index
+
+
+# --- how much of each class -------------------------------------------------
+
+
+def plan_shares(shape: tuple[int, int], seed: int, number: int) -> dict[int, float]:
+    """Share of the scene for each class but agriculture, which gets the rest."""
+    starts = np.random.default_rng([seed, 0, PLAN_STREAM]).random(len(PLAN))
+    # A larger scene holds more land, so that its shares lie nearer to the mean.
+    swing = min(1.0, 256.0 / np.sqrt(shape[0] * shape[1]))
+    shares = {}
+    for start, (cls, (mean, chance, step)) in zip(starts, PLAN.items()):
+        level = 1.0 - ((start + number * step) % 1.0) / chance
+        share = mean / chance * (0.4 + 1.2 * level) if level > 0 else 0.0
+        shares[cls] = mean + (share - mean) * swing
+    excess = max(1.0, sum(shares.values()) / MOST_NOT_FARMED)
+    return {cls: share / excess for cls, share in shares.items()}
+
+
+def claim(score: np.ndarray, free: np.ndarray, share: float) -> np.ndarray:
+    """Mask of the best scored free pixels, `share` of the whole scene in all."""
+    wanted = round(share * score.size)
+    values = score[free]
+    if wanted == 0 or wanted >= values.size:
+        return free if wanted else np.zeros_like(free)
+    return free & (score >= np.partition(values, -wanted)[-wanted])
+
+
+# --- noise and shapes ---------------------------------------------------------
+
+
+def smooth_noise(shape: tuple[int, int], size: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random field (H, W), float32, unit variance, with features of about `size` metres."""
+    step = max(1, round(size / GSD))
+    t = (np.arange(step, dtype=np.float32)[:, None] + 0.5) / step
+    spline = np.hstack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]) / 6
+    lattice = rng.standard_normal([-(-n // step) + 3 for n in shape], dtype=np.float32)
+    field = stretch(stretch(lattice, spline).T, spline).T
+    return field[: shape[0], : shape[1]] / np.square(spline).sum(axis=1).mean()
+
+
+def stretch(lattice: np.ndarray, spline: np.ndarray) -> np.ndarray:
+    """Interpolate the rows of (N + 3, M) to (N * steps, M) with the (steps, 4) weights."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.ascontiguousarray(lattice), 4, axis=0)
+    return (spline @ windows.transpose(0, 2, 1)).reshape(-1, lattice.shape[1])
+
+
+def rough_noise(shape: tuple[int, int], size: float, rng: np.random.Generator, octaves: int = 4) -> np.ndarray:
+    """Fractal random field (H, W), float32: smooth noise with finer and weaker noise on top."""
+    field = smooth_noise(shape, size, rng)
+    for octave in range(1, octaves):
+        field += 0.45**octave * smooth_noise(shape, size / 2**octave, rng)
+    return field
+
+
+def nearest_points(x: np.ndarray, y: np.ndarray, spacing: float, rng: np.random.Generator):
+    """Scatter points about `spacing` metres apart; find the two nearest to each place.
+
+    Returns the points (N, 2) and, like x, the numbers of the nearest and the second.
+    """
+    col = np.floor(x / spacing).astype(np.int32)
+    row = np.floor(y / spacing).astype(np.int32)
+    left, top = col.min() - 1, row.min() - 1
+    rows, cols = row.max() - top + 2, col.max() - left + 2
+    corners = np.stack(np.meshgrid(np.arange(cols) + left, np.arange(rows) + top), axis=-1)
+    points = ((corners + rng.uniform(0.1, 0.9, corners.shape)) * spacing).astype(np.float32).reshape(-1, 2)
+    home = (row - top) * cols + (col - left)
+    best, second = np.full((2, *x.shape), np.inf, dtype=np.float32)
+    first_number, second_number = home.copy(), home.copy()
+    for shift in (i * cols + j for i in (-1, 0, 1) for j in (-1, 0, 1)):
+        number = home + shift
+        distance = (x - points[number, 0]) ** 2 + (y - points[number, 1]) ** 2
+        closer, next_closer = distance < best, distance < second
+        second_number = np.where(closer, first_number, np.where(next_closer, number, second_number))
+        second = np.where(closer, best, np.where(next_closer, distance, second))
+        first_number, best = np.where(closer, number, first_number), np.minimum(distance, best)
+    return points, first_number, second_number
+
+
+def uneven_slots(position: np.ndarray, row: np.ndarray, rng: np.random.Generator):
+    """Cut lines into slots of uneven length, anew for each `row` number.
+
+    `position` is in mean slot lengths. Returns the number of the slot (unique over the
+    rows) and the distances to its start and to its end, in mean slot lengths.
+    """
+    slot = np.floor(position).astype(np.int32)
+    first = slot.min() - 1
+    slot -= first
+    delay = rng.uniform(0.0, 0.6, (row.max() + 1, slot.max() + 2)).astype(np.float32)
+    slot -= position - first < slot + delay[row, slot]
+    begin = position - first - slot - delay[row, slot]
+    end = slot + 1 + delay[row, slot + 1] - position + first
+    return renumber(row * delay.shape[1] + slot), begin, end
+
+
+def renumber(numbers: np.ndarray) -> np.ndarray:
+    """The same labels, int32, without gaps."""
+    used = np.bincount(numbers.ravel()) > 0
+    return (np.cumsum(used, dtype=np.int32) - 1)[numbers]
+
+
+def mean_by(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Give every pixel the mean of `values` over the pixels with its number."""
+    totals = np.bincount(numbers.ravel(), weights=values.ravel())
+    return (totals / np.maximum(np.bincount(numbers.ravel()), 1)).astype(np.float32)[numbers]
+
+
+def winding_line(x: np.ndarray, y: np.ndarray, spacing: float, swing: float, rng: np.random.Generator) -> np.ndarray:
+    """Metres to the nearest of some winding lines, `spacing` apart; one passes mid-scene."""
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.25, 0.25)
+    x, y = x - x.mean(), y - y.mean()
+    along, across = turn(x, y, angle)
+    across = across + offset * min(spacing, np.ptp(x), np.ptp(y))
+    line = np.round(across / spacing)
+    sway, slope = np.zeros_like(along), np.zeros_like(along)
+    for length, part in ((900.0, 1.0), (430.0, 0.55), (190.0, 0.15)):
+        length = length * rng.uniform(0.8, 1.2)
+        phase = 2 * np.pi * along / length + rng.uniform(0, 2 * np.pi) + 2.4 * line
+        sway += swing * part * np.sin(phase)
+        slope += swing * part * np.cos(phase) * np.float32(2 * np.pi / length)
+    return np.abs(across - line * spacing - sway) / np.sqrt(1 + slope**2)
+
+
+def turn(x: np.ndarray, y: np.ndarray, angle):
+    """Coordinates along and across the direction `angle` (radians)."""
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def shifted(field: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The map moved by (rows, columns); what moves in is 0."""
+    out = np.zeros_like(field)
+    down, right = int(step[0]), int(step[1])
+    height, width = field.shape
+    target = out[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    target[...] = field[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    return out
+
+
+# --- where things are -----------------------------------------------------------
+
+
+def lay_ground(shape: tuple[int, int], rng: np.random.Generator) -> Ground:
+    """Blocks of land, each with its own direction, and the noise that all painters share."""
+    rows, cols = (np.arange(n, dtype=np.float32) * GSD for n in shape)
+    x = cols[None, :] + 14 * smooth_noise(shape, 240.0, rng)
+    y = rows[:, None] + 14 * smooth_noise(shape, 240.0, rng)
+    points, block, other = nearest_points(x, y, 320.0, rng)
+    near, far = points[block], points[other]
+    gap = np.hypot(*np.moveaxis(near - far, -1, 0)) + 1e-3
+    reach = [(x - p[..., 0]) ** 2 + (y - p[..., 1]) ** 2 for p in (far, near)]
+    angles = (rng.uniform(0, np.pi) + rng.normal(0, 0.4, len(points))).astype(np.float32)
+    cos, sin = np.cos(angles)[block], np.sin(angles)[block]
+    east, south = x - near[..., 0], y - near[..., 1]
+    lanes = rng.random(2 * len(points), dtype=np.float32)
+    return Ground(
+        x, y, block, east * cos + south * sin, south * cos - east * sin,
+        verge=(reach[0] - reach[1]) / (2 * gap),
+        lane=lanes[block + other],  # the sum is the same seen from either side of an edge
+        grain=rng.standard_normal(shape, dtype=np.float32),
+        mottle=smooth_noise(shape, 12.0, rng),
+        tone=smooth_noise(shape, 60.0, rng),
+        sun=np.array([(-1, 1), (-1, -1), (-1, 0), (0, -1)][rng.integers(4)]),
+    )  # fmt: skip
+
+
+def lay_parcels(ground: Ground, rng: np.random.Generator) -> Parcels:
+    """Fields: strips across each block, cut into lengths."""
+    blocks = ground.block.max() + 1
+    width = rng.uniform(55, 120, blocks).astype(np.float32)[ground.block]
+    length = rng.uniform(110, 260, blocks).astype(np.float32)[ground.block]
+    lean = rng.normal(0, 0.18, blocks).astype(np.float32)[ground.block]
+    strip, begin, end = uneven_slots(ground.across / width, ground.block, rng)
+    number, left, right = uneven_slots((ground.along + lean * ground.across) / length, strip, rng)
+    edge = np.minimum(np.minimum(begin, end) * width, np.minimum(left, right) * length)
+    return Parcels(number, np.minimum(edge, ground.verge))
+
+
+def lay_town(ground: Ground, rng: np.random.Generator) -> Town:
+    """Streets around rows of lots, back to back, with a roof on most lots."""
+    hall = (rng.random(ground.block.max() + 1) < 0.25)[ground.block]
+    scale = np.where(hall, np.float32(2.2), np.float32(1.0))
+    depth, frontage, reach = 62 * scale, 21 * scale, 160 * scale
+    strip, begin, end = uneven_slots(ground.across / depth, ground.block, rng)
+    _, left, right = uneven_slots(ground.along / reach, ground.block, rng)
+    street = np.minimum(np.minimum(begin, end) * depth, np.minimum(left, right) * reach)
+    side = 2 * strip + (begin < end)
+    lot, before, after = uneven_slots(ground.along / frontage, side, rng)
+    lots = lot.max() + 1
+    half_width, half_depth = (rng.uniform(low, high, lots).astype(np.float32)[lot] * scale for low, high in ((4.5, 9), (4, 6.5)))
+    setback = rng.uniform(11, 16, lots).astype(np.float32)[lot] * scale
+    sideways, back = (before - after) / 2 * frontage, np.minimum(begin, end) * depth - setback
+    roof = (np.abs(sideways) < half_width) & (np.abs(back) < half_depth) & (np.minimum(before, after) * frontage > 1)
+    roof &= (rng.random(lots) < 0.9)[lot]
+    return Town(lot, np.minimum(street, ground.verge) - 3.5, roof, back, hall)
+
+
+def spoiled_lots(town: Town, blocked: np.ndarray) -> np.ndarray:
+    """True for each lot whose roof would stand on blocked ground or on a street."""
+    spoilt = town.roof & (blocked | (town.street < 1.5))
+    return np.bincount(town.lot[spoilt], minlength=town.lot.max() + 1) > 0
+
+
+def lay_classes(ground: Ground, parcels: Parcels, town: Town, shares: dict[int, float], rng: np.random.Generator) -> np.ndarray:
+    """Class index (H, W), uint8, without clouds: each class claims the places that suit it best."""
+    shape = ground.x.shape
+    river = winding_line(ground.x, ground.y, 2600.0, 70.0, rng) + 1.5 * ground.mottle
+    scores = {
+        WATER: score_water(river, shape, rng),
+        URBAN: mean_by(town.lot, smooth_noise(shape, 300.0, rng)),
+        FOREST: score_wild(parcels, rough_noise(shape, 220.0, rng), 0.5),
+        BARREN: score_wild(parcels, rough_noise(shape, 170.0, rng), 0.4) + np.exp(-river / 40),
+        RANGELAND: score_wild(parcels, rough_noise(shape, 240.0, rng), 0.6),
+    }
+    index = np.full(shape, AGRICULTURE, dtype=np.uint8)
+    for cls, score in scores.items():
+        index[claim(score, index == AGRICULTURE, shares[cls])] = cls
+    return index
+
+
+def score_water(river: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Rivers, ponds, or both."""
+    ponds = 60 * rough_noise(shape, 110.0, rng, octaves=3) - 120
+    kind = rng.choice(["river", "ponds", "both"], p=[0.5, 0.2, 0.3])
+    if kind == "river":
+        return -river
+    return ponds if kind == "ponds" else np.maximum(8 - river, ponds - 40)
+
+
+def score_wild(parcels: Parcels, noise: np.ndarray, tidy: float) -> np.ndarray:
+    """Wild land: partly whole parcels gone wild (`tidy` = 1), partly free shapes (0)."""
+    return tidy * 1.6 * mean_by(parcels.number, noise) + (1 - tidy) * noise
+
+
+# --- painting ---------------------------------------------------------------------
+
+
+def paint_land(ground: Ground, parcels: Parcels, town: Town, road: np.ndarray, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colours (H, W, 3) float32 of the land in even light, with shadows."""
+    picture = np.zeros((*index.shape, 3), dtype=np.float32)
+    height = np.zeros(index.shape, dtype=np.uint8)  # length of the shadow in pixels
+    paint_fields(picture, index == AGRICULTURE, ground, parcels, rng)
+    paint_lanes(picture, height, index == AGRICULTURE, ground, parcels, rng)
+    paint_rangeland(picture, height, index == RANGELAND, ground, rng)
+    paint_barren(picture, index == BARREN, ground, rng)
+    paint_water(picture, index == WATER, ground, rng)
+    paint_urban(picture, height, index == URBAN, ground, town, rng)
+    picture[road & (index != WATER)] = jitter(ASPHALT, 8, rng)
+    height[road] = 0
+    paint_trees(picture, height, (index == FOREST) & ~road, ground, 7.5, 1.0, 3, rng)
+    cast_shadows(picture, height, ground.sun)
+    return picture
+
+
+def jitter(colour, spread: float, rng: np.random.Generator, count: int | None = None) -> np.ndarray:
+    """The colour (3,), or `count` of them (count, 3), a little lighter or darker and off its hue."""
+    lead = () if count is None else (count, 1)
+    size = (3,) if count is None else (count, 3)
+    shade = rng.normal(0, spread, lead) + rng.normal(0, spread / 3, size)
+    return (np.asarray(colour) + shade).astype(np.float32)
+
+
+def lit(colour: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) or (3,) made lighter by the fractions `light` (N,)."""
+    return np.asarray(colour, dtype=np.float32) * (1 + light[:, None])
+
+
+def paint_fields(picture, where, ground: Ground, parcels: Parcels, rng) -> None:
+    """Each parcel bears one crop in rows, and uneven soil shows through."""
+    number = parcels.number[where]
+    count = parcels.number.max() + 1
+    common = np.array([crop[4] for crop in CROPS]) * rng.gamma(1.5, size=len(CROPS))  # the season's crops
+    crop = rng.choice(len(CROPS), count, p=common / common.sum())
+    colour, spread, contrast, patchy = (np.array(part, dtype=np.float32)[crop] for part in list(zip(*CROPS))[:4])
+    colour = jitter(colour, 1.0, rng, count) + rng.normal(0, 1, (count, 3)) * spread[:, None] * (0.7, 0.6, 0.5)
+    rows = crop_rows(where, number, ground, count, rng)
+    light = contrast[number] * rows + patchy[number] * 0.5 * (ground.tone + 0.6 * ground.mottle)[where]
+    light += 0.03 * ground.grain[where]
+    picture[where] = lit(colour.astype(np.float32)[number], light)
+
+
+def crop_rows(where, number, ground: Ground, count: int, rng) -> np.ndarray:
+    """Brightness -1..1 of the rows at the masked places: 5 to 11 m apart, with tramlines."""
+    lengthwise = (rng.random(count) < 0.7)[number]
+    offset = np.where(lengthwise, ground.across[where], ground.along[where])
+    spacing = rng.uniform(5, 11, count).astype(np.float32)[number]
+    tramline = np.abs(offset / (2 * spacing + 8) % 1 - 0.5) < 0.05
+    return np.cos(2 * np.pi * offset / spacing) - 0.8 * tramline
+
+
+def paint_lanes(picture, height, where, ground: Ground, parcels: Parcels, rng) -> None:
+    """Between fields: grass margins, hedges, dirt tracks and small paved roads."""
+    margin = where & (parcels.edge < 1.6)
+    picture[margin] = lit(GRASS, 0.1 * ground.mottle[margin])
+    hedged = (rng.random(parcels.number.max() + 1) < 0.22)[parcels.number] & (parcels.edge < 3.5)
+    hedged |= (ground.lane > 0.72) & (ground.verge < 5)
+    paint_trees(picture, height, where & hedged & (ground.tone > -0.8), ground, 6.0, 0.85, 2, rng)
+    for lane, half_width, colour in ((0.55, 2.2, DIRT), (0.2, 3.2, ASPHALT)):
+        track = where & (ground.lane < lane) & (ground.verge < half_width)
+        picture[track] = lit(colour, 0.05 * ground.grain[track])
+        height[track] = 0
+
+
+def paint_trees(picture, height, where, ground: Ground, spacing: float, density: float, shadow: int, rng) -> None:
+    """Round crowns `spacing` metres apart, light towards the sun and dark in the gaps."""
+    if not where.any():
+        return
+    x, y = ground.x[where], ground.y[where]
+    points, tree, _ = nearest_points(x, y, spacing, rng)
+    east, south = (x - points[tree, 0]) / spacing, (y - points[tree, 1]) / spacing
+    dome = np.clip(1 - 1.6 * (east**2 + south**2), 0, 1)
+    sunny = -(east * ground.sun[1] + south * ground.sun[0])
+    light = 0.55 * (dome - 0.75) + 0.45 * sunny + 0.08 * ground.tone[where] + 0.05 * ground.grain[where]
+    kinds = jitter(HEDGE, 9, rng, len(points)) + rng.normal(0, 6, 3).astype(np.float32) * (1, 0.7, 0.5)
+    standing = (rng.random(len(points)) < density)[tree] & (dome > (0.35 if density < 1 else -1))
+    rows, cols = (part[standing] for part in np.nonzero(where))
+    picture[rows, cols] = lit(kinds[tree], light)[standing]
+    height[rows, cols] = shadow
+
+
+def paint_rangeland(picture, height, where, ground: Ground, rng) -> None:
+    """Mottled dry grass with bare spots and scattered shrubs."""
+    light = 0.10 * ground.tone + 0.08 * ground.mottle + 0.05 * ground.grain
+    picture[where] = lit(jitter((152, 144, 98), 8, rng), light[where])
+    bare = where & (ground.mottle - ground.tone > 1.6)
+    picture[bare] = lit((182, 164, 126), light[bare])
+    shrubby = where & (ground.tone > rng.uniform(-1.5, 0.5))
+    paint_trees(picture, height, shrubby, ground, 9.0, rng.uniform(0.1, 0.35), 1, rng)
+
+
+def paint_barren(picture, where, ground: Ground, rng) -> None:
+    """Sand, rock and gravel: bright and rough, lit from the side."""
+    relief = rough_noise(where.shape, 36.0, rng, octaves=4)
+    slope = relief - shifted(relief, ground.sun)
+    light = 0.22 * np.clip(slope, -2, 2) + 0.05 * ground.grain + 0.07 * ground.tone - 0.04 * np.abs(relief)
+    colour = jitter(GROUNDS[rng.integers(len(GROUNDS))], 8, rng)
+    picture[where] = lit(colour, light[where])
+
+
+def paint_water(picture, where, ground: Ground, rng) -> None:
+    """Dark and smooth, blue-green or muddy."""
+    clear, muddy = np.array((44, 72, 78)), np.array((118, 112, 88))
+    mud = rng.beta(0.8, 2.0)
+    colour = jitter(clear + (muddy - clear) * mud, 5, rng)
+    picture[where] = lit(colour, (0.05 * ground.tone + 0.012 * ground.grain)[where])
+
+
+def paint_urban(picture, height, where, ground: Ground, town: Town, rng) -> None:
+    """Gardens and yards with trees, then streets, then roofs."""
+    lots = town.lot.max() + 1
+    paved = (rng.random(lots) < 0.25)[town.lot] | town.hall
+    for yard, colour, rough in ((where & ~paved, (120, 126, 86), 0.13), (where & paved, PAVING, 0.06)):
+        shade = jitter(colour, 9, rng, lots)[town.lot[yard]]
+        picture[yard] = lit(shade, rough * (0.6 * ground.mottle + 0.4 * ground.grain)[yard])
+    paint_trees(picture, height, where & ~paved, ground, 9.0, 0.35, 1, rng)
+    for edge, colour in ((1.5, PAVING), (0.0, ASPHALT)):
+        street = where & (town.street < edge)
+        picture[street] = lit(colour, 0.04 * ground.grain[street])
+        height[street] = 0
+    paint_roofs(picture, height, where & town.roof, ground, town, rng)
+
+
+def paint_roofs(picture, height, where, ground: Ground, town: Town, rng) -> None:
+    """Tiled roofs with a ridge on houses, flat ones on halls."""
+    lots, lot, hall = town.lot.max() + 1, town.lot[where], town.hall[where]
+    tiles = jitter(np.array(ROOFS)[rng.integers(len(ROOFS), size=lots)], 9, rng, lots)
+    sheets = jitter(np.array(HALLS)[rng.integers(len(HALLS), size=lots)], 9, rng, lots)
+    ridge = np.where(hall, 0.02, 0.13) * np.sign(town.slope[where])
+    picture[where] = lit(np.where(hall[:, None], sheets[lot], tiles[lot]), ridge + 0.03 * ground.grain[where])
+    height[where] = np.where(hall, 3, 2)
+
+
+# --- shadow, clouds, light ------------------------------------------------------------
+
+
+def cast_shadows(picture: np.ndarray, height: np.ndarray, sun: np.ndarray) -> None:
+    """Darken the low ground beside trees and buildings."""
+    shade = np.zeros(height.shape, dtype=bool)
+    for step in range(1, int(height.max()) + 1):
+        shade |= shifted(height >= step, step * sun)
+    picture[shade & (height == 0)] *= np.array((0.5, 0.54, 0.62), dtype=np.float32)
+
+
+def add_clouds(picture: np.ndarray, index: np.ndarray, share: float, sun: np.ndarray, rng: np.random.Generator) -> None:
+    """White clouds, labelled unknown, and their shadows, which keep the label of the land."""
+    score = rough_noise(index.shape, 110.0, rng, octaves=5)
+    cloud = claim(score, np.ones(index.shape, dtype=bool), share)
+    if not cloud.any():
+        return
+    veil = np.clip((score - score[cloud].min()) / 0.5 + 0.35, 0, 1)
+    picture *= 1 - 0.45 * shifted(veil, 22 * sun)[..., None]
+    picture += (np.array((238, 240, 244), dtype=np.float32) - picture) * veil[..., None]
+    index[cloud] = UNKNOWN
+
+
+def expose(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What the camera records, (3, H, W) uint8 >= 1: soft optics, the day's light, haze, noise."""
+    picture = soften(soften(picture, 0), 1)
+    light = rng.normal(1.0, 0.07) * rng.normal(1.0, 0.025, 3)
+    haze = rng.uniform(0, 0.14)
+    picture *= (light * (1 - haze)).astype(np.float32)
+    picture += (haze * np.array((190, 200, 212))).astype(np.float32)
+    picture += rng.normal(0, 1) + 2.5 * rng.standard_normal(picture.shape, dtype=np.float32)
+    return np.ascontiguousarray(np.clip(np.rint(picture), 1, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def soften(picture: np.ndarray, axis: int) -> np.ndarray:
+    """Blend each pixel with its two neighbours along the axis (weights 1, 4, 1)."""
+    padded = np.pad(picture, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+    size = picture.shape[axis]
+    before, after = (padded.take(range(start, start + size), axis) for start in (0, 2))
+    return (before + 4 * picture + after) / 6

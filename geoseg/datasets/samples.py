@@ -1,0 +1,175 @@
+"""Samples: what the network sees in training, as arrays of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from geoseg.datasets.dataset import Pair
+from geoseg.errors import InputError
+from geoseg.grid import Window, require_same_shape
+from geoseg.legend import NO_CLASS, Legend
+from geoseg.prediction.plan import scaled
+from geoseg.raster.labels import Labels
+from geoseg.raster.resample import area, nearest
+from geoseg.raster.scene import ArrayScene, Scene, SceneLike
+from geoseg.tiling import Lattice
+
+MEMORY = 4 << 30
+"""Bytes of decoded scenes that are kept; what does not fit is decoded again when it is needed."""
+LARGE_SCENE = 1 << 26
+"""Pixels above which a scene is read window by window and never kept whole."""
+
+
+class Sample(NamedTuple):
+    """A labelled piece of a scene."""
+
+    pixels: np.ndarray
+    """(C, H, W) in the scene's dtype, raw digital numbers."""
+    valid: np.ndarray
+    """(H, W) bool, True where there is data."""
+    index: np.ndarray
+    """(H, W) uint8 class indices, NO_CLASS where there is nothing to learn; never a class where not valid."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How training cuts scenes: the same (window, size) that prediction takes."""
+
+    window: int | None
+    """Side in scene pixels of a window at a random place; None takes the whole scene."""
+    size: int
+    """Side in pixels as the network sees it."""
+
+
+class LabelledScene:
+    """A scene with its labels on the same grid. Picklable as its parts are.
+
+    Raises InputError where the two differ in size or georeference.
+    """
+
+    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[int] | None = None) -> None:
+        self.stem = pair.stem
+        self.image = Scene(pair.image, bands)
+        self.labels = Labels(pair.labels, legend)
+        self.grid = self.image.grid
+        require_same_shape(self.grid, self.labels.grid, self.image.name, self.labels.name)
+        both = self.grid.georeferenced and self.labels.grid.georeferenced
+        if both and not self.grid.same_as(self.labels.grid, tolerance=0.1):
+            raise InputError(
+                f"{self.labels.name} ({self.labels.grid}) is shifted against {self.image.name} ({self.grid}); "
+                "export it on the image's grid"
+            )
+
+    def read(self, window: Window | None = None) -> tuple[Sample, int]:
+        """A window (default: all) at the scene's resolution, and its number of pixels of an undefined colour."""
+        pixels, valid = self.image.read(window)
+        index, undefined = self.labels.read_counted(window)
+        return Sample(pixels, valid, np.where(valid, index, NO_CLASS).astype(np.uint8)), undefined
+
+    def close(self) -> None:
+        self.image.close()
+        self.labels.close()
+
+
+class Samples:
+    """The samples of one part of a split: a function of (seed, epoch, place), whoever asks and in whatever order.
+
+    With a window each scene gives as many samples an epoch as windows are needed to cover it, each at a random place;
+    without, each scene is one sample.
+    """
+
+    def __init__(self, scenes: Sequence[LabelledScene], framing: Framing, seed: int = 0) -> None:
+        self.scenes = list(scenes)
+        self.framing, self.seed = framing, seed
+        self._kept: dict[int, Sample] = {}
+        self._kept_bytes = 0
+
+    @cached_property
+    def _scene_of(self) -> list[int]:
+        """The scene of each sample of an epoch."""
+        window = self.framing.window
+        counts = [len(Lattice(scene.grid.shape, window, 0)) if window else 1 for scene in self.scenes]
+        return [number for number, count in enumerate(counts) for _ in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._scene_of)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """(len,) int64: the places of the samples in the order in which an epoch takes them."""
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self))
+
+    def draw(self, epoch: int, place: int) -> Sample:
+        """The sample at a place of an epoch, size x size pixels; padded below and right where the scene is smaller."""
+        number = self._scene_of[place]
+        side = self.framing.window or max(self.scenes[number].grid.shape)
+        if self.framing.window is None:
+            return pad(self.whole(number), self.framing.size)
+        random = np.random.default_rng((self.seed, epoch, place))
+        window = _random_window(self.scenes[number].grid.shape, side, random)
+        return pad(resize(self._cut(number, window), side, self.framing.size), self.framing.size)
+
+    def whole(self, number: int) -> Sample:
+        """A whole scene as training sees it: at its own resolution with a window, resampled to the size without."""
+        if number not in self._kept:
+            scene = self.scenes[number]
+            sample, _ = scene.read()
+            if self.framing.window is None:
+                sample = resize(sample, max(scene.grid.shape), self.framing.size)
+            self._keep(number, sample)
+            return sample
+        return self._kept[number]
+
+    def as_scene(self, number: int) -> tuple[SceneLike, Callable[[Window], np.ndarray]]:
+        """A scene to predict, as training sees it, and its class indices window by window."""
+        scene = self.scenes[number]
+        if self.framing.window and _is_large(scene):
+            return scene.image, lambda window: scene.read(window)[0].index
+        sample = self.whole(number)
+        return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[window.slices]
+
+    def _cut(self, number: int, window: Window) -> Sample:
+        if _is_large(self.scenes[number]):
+            return self.scenes[number].read(window)[0]
+        return Sample(*(part[..., *window.slices] for part in self.whole(number)))
+
+    def _keep(self, number: int, sample: Sample) -> None:
+        size = sum(part.nbytes for part in sample)
+        if self._kept_bytes + size <= MEMORY:
+            self._kept[number] = sample
+            self._kept_bytes += size
+
+
+def resize(sample: Sample, side: int, size: int) -> Sample:
+    """A sample brought from ``side`` to ``size``: area means for pixels, nearest for classes."""
+    shape = scaled(sample.valid.shape, side, size)
+    pixels, valid = area(sample.pixels, sample.valid, shape)
+    return Sample(pixels, valid, np.where(valid, nearest(sample.index, shape), NO_CLASS).astype(np.uint8))
+
+
+def pad(sample: Sample, size: int) -> Sample:
+    """A sample of size x size pixels; what is added below and right is not valid and has no class."""
+    height, width = sample.valid.shape
+    if (height, width) == (size, size):
+        return sample
+    below, right = size - height, size - width
+    return Sample(
+        np.pad(sample.pixels, ((0, 0), (0, below), (0, right))),
+        np.pad(sample.valid, ((0, below), (0, right))),
+        np.pad(sample.index, ((0, below), (0, right)), constant_values=NO_CLASS),
+    )
+
+
+def _is_large(scene: LabelledScene) -> bool:
+    height, width = scene.grid.shape
+    return height * width > LARGE_SCENE
+
+
+def _random_window(shape: tuple[int, int], side: int, random: np.random.Generator) -> Window:
+    height, width = (min(side, length) for length in shape)
+    row, col = (int(random.integers(0, length - part + 1)) for length, part in zip(shape, (height, width), strict=True))
+    return Window(row, col, height, width)

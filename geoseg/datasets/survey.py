@@ -1,0 +1,82 @@
+"""What a look through the training scenes tells before training: class counts, band means, resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg.datasets.samples import LabelledScene
+from geoseg.errors import InputError
+from geoseg.grid import Grid
+from geoseg.legend import NO_CLASS, Legend
+from geoseg.tiling import blocks
+
+WINDOW = 4096
+"""Side of the windows in which scenes are looked through, in pixels."""
+METRES_PER_DEGREE = 111_320.0
+"""Along the equator and along meridians, to within 1 %."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Totals over scenes, each pixel counted once at the scenes' own resolution."""
+
+    counts: np.ndarray
+    """(K,) int64 valid pixels of each class."""
+    without_class: int
+    """Valid pixels without a class, those of an undefined colour included."""
+    undefined: int
+    """Pixels of a colour that is no class's."""
+    band_means: tuple[float, ...]
+    """Mean of the valid pixels of each band, raw digital numbers."""
+    gsd: float | None
+    """Median ground sampling distance in metres per pixel, None where no scene has one."""
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(K,) float64 share of each class in the pixels that have one."""
+        return self.counts / max(self.counts.sum(), 1)
+
+
+def survey(scenes: Iterable[LabelledScene], legend: Legend) -> Survey:
+    """Look through scenes once. Raises InputError where they differ in bands or no pixel has a class to learn."""
+    counts = np.zeros(256, np.int64)
+    undefined, pixels_seen, sums, distances = 0, 0, [], []
+    for scene in scenes:
+        distances.append(ground_sampling_distance(scene.grid))
+        for window in blocks(scene.grid.shape, WINDOW):
+            sample, odd = scene.read(window)
+            counts += np.bincount(sample.index[sample.valid], minlength=256)
+            undefined += odd
+            pixels_seen += int(sample.valid.sum())
+            sums.append(sample.pixels.sum((1, 2), where=sample.valid, dtype=np.float64))
+    if len({len(s) for s in sums}) > 1:
+        raise InputError("the training scenes differ in their number of bands; choose common ones with --bands")
+    if not counts[list(legend.scored)].any():
+        raise InputError("no pixel of the training scenes has a class to learn; is it the right legend?")
+    known = [distance for distance in distances if distance is not None]
+    return Survey(
+        counts[: len(legend)],
+        int(counts[NO_CLASS]),
+        undefined,
+        tuple(float(value) for value in np.sum(sums, 0) / max(pixels_seen, 1)),
+        float(np.median(known)) if known else None,
+    )
+
+
+def ground_sampling_distance(grid: Grid) -> float | None:
+    """Metres per pixel, the geometric mean of both directions at the grid's centre; None without a georeference.
+
+    In a geographic CRS a degree of longitude shrinks with the cosine of the latitude. Good to about 1 %, for
+    comparing resolutions only.
+    """
+    if not grid.georeferenced or grid.crs is None:
+        return None
+    across, down = grid.resolution
+    if grid.crs.is_geographic:
+        latitude = (grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2))[1]
+        return METRES_PER_DEGREE * math.sqrt(across * down * max(math.cos(math.radians(latitude)), 0.0))
+    return math.sqrt(across * down) * grid.crs.linear_units_factor[1]

@@ -1,0 +1,38 @@
+"""What a file is, in a few lines: a raster, a model, or a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from geoseg.models.storage import model_file, read_record
+from geoseg.raster.scene import Scene
+from geoseg.raster.writer import LEGEND_TAG
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """A record of a raster file, a model file or a run folder; raises InputError or ModelError."""
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return describe_model(path)
+    return describe_raster(path)
+
+
+def describe_raster(path: Path) -> dict[str, Any]:
+    """Kind, grid, bands, dtype; of a geoseg map its provenance tags too."""
+    with Scene(path) as scene:
+        record = {"kind": "class raster" if LEGEND_TAG in scene.tags else "raster", "grid": str(scene.grid)}
+        record |= {"bands": list(scene.bands), "dtype": scene.dtype}
+        if scene.grid.gcps:
+            record["gcps"] = len(scene.grid.gcps)
+        return record | {name: value for name, value in scene.tags.items() if name.startswith("GEOSEG_")}
+
+
+def describe_model(path: Path) -> dict[str, Any]:
+    """Kind, classes, network, window and size, and how it was trained."""
+    record = read_record(path)
+    config = record["config"]
+    keys = ("encoder", "norm", "bands", "dtype", "window", "size", "gsd", "provenance")
+    classes = [entry["name"] for entry in config["legend"]["classes"]]
+    what = {"kind": "model", "file": str(model_file(path)), "version": record["version"], "classes": classes}
+    return what | {key: config[key] for key in keys} | {"epoch": record.get("epoch"), "step": record.get("step")}

@@ -1,0 +1,1 @@
+"""The networks, the segmenter around them, and their one file format."""

@@ -1,0 +1,57 @@
+"""A U-Net on any timm encoder with feature maps (the paper's section 3.4: ResNet-34)."""
+
+from __future__ import annotations
+
+import timm
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError
+from geoseg.models.unet import Decoder, Norm
+
+
+class EncoderUNet(nn.Module):
+    """Skips at every stride below the deepest that the encoder has; ResNet-34: 2, 4, 8, 16, and 32 as bottleneck.
+
+    Steps of the decoder without a skip (the last one to full resolution) only upsample and convolve.
+    """
+
+    def __init__(self, encoder: str, bands: int, classes: int, norm: Norm = "none") -> None:
+        super().__init__()
+        self.encoder = _features_only(encoder, bands)
+        channels = dict(zip(self.encoder.feature_info.reduction(), self.encoder.feature_info.channels(), strict=True))
+        self.stride = max(channels)
+        self._skip_strides = _halvings(self.stride)
+        if set(channels) - {self.stride, *self._skip_strides}:
+            raise ModelError(f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not powers of two")
+        skips = [channels.get(stride, 0) for stride in self._skip_strides]
+        self.decoder = Decoder(channels[self.stride], skips, _widths(channels[self.stride], skips), norm)
+        self.head = nn.Conv2d(_widths(channels[self.stride], skips)[-1], classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, bands, H, W) normalised image to (N, classes, H, W) logits; H and W multiples of ``stride``."""
+        by_stride = dict(zip(self.encoder.feature_info.reduction(), self.encoder(image), strict=True))
+        skips = [by_stride.get(stride) for stride in self._skip_strides]
+        return self.head(self.decoder(by_stride[self.stride], skips))
+
+
+def _features_only(encoder: str, bands: int) -> nn.Module:
+    if encoder not in timm.list_models():
+        close = ", ".join(timm.list_models(f"*{encoder.split('.')[0][:8]}*")[:6]) or "see timm.list_models()"
+        raise ModelError(f"encoder {encoder!r}: timm has none of that name ({close})")
+    try:
+        return timm.create_model(encoder, pretrained=False, features_only=True, in_chans=bands)
+    except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
+        raise ModelError(f"encoder {encoder!r}: gives no feature maps at several strides ({error})") from error
+
+
+def _halvings(stride: int) -> list[int]:
+    """32 -> [16, 8, 4, 2, 1]."""
+    return [stride // 2**step for step in range(1, stride.bit_length())]
+
+
+def _widths(bottleneck: int, skips: list[int]) -> list[int]:
+    """Channels a decoder step gives: those of its skip, half of the step before where there is none."""
+    widths: list[int] = []
+    for skip in skips:
+        widths.append(skip or max((widths[-1] if widths else bottleneck) // 2, 16))
+    return widths

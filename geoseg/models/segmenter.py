@@ -1,0 +1,136 @@
+"""Segmenter: a network with all that its input and output mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.errors import InputError, ModelError
+from geoseg.legend import Legend
+from geoseg.models.unet import Norm, UNet
+
+PLAIN = "plain"
+"""The encoder of the paper's own U-Net; any other name is timm's."""
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """What a segmenter is: stored with its weights, and enough to build it again."""
+
+    legend: Legend
+    encoder: str = PLAIN
+    """PLAIN for the paper's U-Net, or the name of a timm encoder."""
+    bands: int = 3
+    """Number of input bands."""
+    dtype: str = "uint8"
+    """numpy name of the pixels' dtype; another dtype would need a declared scaling."""
+    scale: float = 1 / 255
+    """Pixels are multiplied by this, and then ..."""
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """... less the mean and ..."""
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """... divided by the standard deviation of each band, both on the scaled range."""
+    fill: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Band means of the training pixels, raw digital numbers: what stands in for invalid pixels."""
+    width: int = 64
+    """Channels of the plain U-Net's first block."""
+    norm: Norm = "none"
+    """Normalisation in the plain U-Net, and in the decoder of the others."""
+    window: int = 1024
+    """Side of a window in scene pixels, as trained."""
+    size: int = 1024
+    """Side of a tile, the window as the network sees it, as trained."""
+    gsd: float | None = None
+    """Ground sampling distance of the training scenes in metres per pixel, None where they carry none."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How it was trained: data, settings, versions."""
+
+    def __post_init__(self) -> None:
+        per_band = {len(self.mean), len(self.std), len(self.fill)}
+        if per_band != {self.bands}:
+            raise ModelError(f"normalisation for {sorted(per_band)} bands in a model of {self.bands}")
+        if self.dtype != "uint8":
+            raise ModelError(f"models of {self.dtype} pixels are not supported; train on uint8 rasters")
+        if min(self.window, self.size, self.width) < 1:
+            raise ModelError(f"window {self.window}, size {self.size} and width {self.width} are at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(replace(self, provenance={})) | {
+            "legend": self.legend.to_dict(),
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> SegmenterConfig:
+        """Read back what ``to_dict`` gave; raises ModelError."""
+        try:
+            per_band = {name: tuple(float(v) for v in record[name]) for name in ("mean", "std", "fill")}
+            return cls(**{**record, **per_band, "legend": Legend.from_dict(record["legend"])})
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise ModelError(f"the model's record cannot be read ({error}); was it made by a newer geoseg?") from error
+
+
+class TileBatch(NamedTuple):
+    """All that a segmenter sees of a batch of tiles."""
+
+    pixels: Tensor
+    """(N, C, H, W) in the scenes' own dtype, raw digital numbers."""
+    valid: Tensor
+    """(N, H, W) bool, True where there is data."""
+
+    def to(self, device: torch.device) -> TileBatch:
+        """The same batch on a device."""
+        return TileBatch(*(part.to(device, non_blocking=True) for part in self))
+
+
+class Segmenter(nn.Module):
+    """Network, legend and normalisation in one: raw pixels in, logits out."""
+
+    fill: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.origin: Mapping[str, str | None] = {"path": None, "sha256": None}
+        """Path and sha256 of the file that the weights are from."""
+        self.network = _build_network(config)
+        for name in ("fill", "mean", "std"):
+            values = torch.tensor(getattr(config, name), dtype=torch.float32).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    @property
+    def legend(self) -> Legend:
+        return self.config.legend
+
+    @property
+    def device(self) -> torch.device:
+        return self.fill.device
+
+    def forward(self, tiles: TileBatch) -> Tensor:
+        """(N, K, H, W) logits of a batch of any size, K the legend's classes, the ignored ones included.
+
+        Invalid pixels enter as the band means. Sides that the network's stride does not divide are padded at the lower
+        and right border with the outermost pixels, and the logits cropped again.
+        """
+        pixels = torch.where(tiles.valid[:, None], tiles.pixels.to(torch.float32), self.fill)
+        image = (pixels * self.config.scale - self.mean) / self.std
+        height, width = image.shape[-2:]
+        stride = self.network.stride
+        image = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
+        return self.network(image.contiguous(memory_format=torch.channels_last))[..., :height, :width]
+
+
+def _build_network(config: SegmenterConfig) -> nn.Module:
+    if config.encoder == PLAIN:
+        return UNet(config.bands, len(config.legend), config.width, config.norm)
+    from geoseg.models.encoder_unet import EncoderUNet
+
+    return EncoderUNet(config.encoder, config.bands, len(config.legend), config.norm)

@@ -1,0 +1,1 @@
+"""From a scene and a segmenter to a class raster: plan, shards, stitching."""

@@ -1,0 +1,151 @@
+"""Predicting what a command line names: several scenes, a default model, an output file or folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.datasets.dataset import is_synthetic
+from geoseg.errors import ModelError, OutputError, UsageError
+from geoseg.models.device import resolve_device
+from geoseg.models.segmenter import Segmenter
+from geoseg.models.storage import load
+from geoseg.prediction.plan import Plan, make_plan
+from geoseg.prediction.predict import Prediction, predict
+from geoseg.raster.scene import NodataRule, Scene
+from geoseg.raster.writer import require_writable
+from geoseg.training.run import newest_finished_run
+
+log = logging.getLogger("geoseg")
+
+
+@dataclass(frozen=True)
+class PlannedScene:
+    """What --dry-run tells of one scene."""
+
+    scene: Path
+    output: Path
+    plan: Plan
+    classes: int
+    """Number of scored classes."""
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        plan = self.plan
+        return {
+            "scene": str(self.scene),
+            "output": str(self.output),
+            "shape": list(plan.lattice.shape),
+            "window": plan.lattice.side,
+            "overlap": plan.lattice.overlap,
+            "size": plan.size,
+            "tiles": plan.forwarded,
+            "repeated_work": round(plan.repeated_work, 4),
+            "shards": len(plan.shards),
+            "memory_bytes": plan.memory(self.classes),
+            "numerics": asdict(plan.numerics),
+        }
+
+    def describe(self) -> str:
+        """In a few lines for the terminal."""
+        plan, (height, width) = self.plan, self.plan.lattice.shape
+        numerics = plan.numerics
+        return (
+            f"{self.scene} -> {self.output}: {height} x {width} px (rows x columns)\n"
+            f"  {plan.forwarded} tiles of {plan.lattice.side} px seen at {plan.size} px, overlap {plan.lattice.overlap} px: "
+            f"{plan.repeated_work:.2f} pixels forwarded per scene pixel\n"
+            f"  {len(plan.shards)} shard(s); {plan.memory(self.classes) / 2**20:.0f} MiB of buffers beside the network's own\n"
+            f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, batches of {numerics.batch_shape[0]}"
+        )
+
+
+def predict_scenes(
+    scenes: Sequence[Path],
+    output: str,
+    model: Path | None,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+    bands: Sequence[int] | None = None,
+    nodata_rule: NodataRule = "all",
+    **options: Any,
+) -> Iterator[Prediction]:
+    """Predict scenes one after the other, each into its own map, with one model.
+
+    All outputs are checked before any work. ``options`` are those of make_plan. Raises as ``predict`` does.
+    """
+    targets = resolve_outputs(scenes, output, overwrite)
+    segmenter = resolve_model(model, scenes)
+    for path, target in zip(scenes, targets, strict=True):
+        with closing(Scene(path, bands, nodata_rule)) as scene:
+            if not scene.grid.georeferenced and not scene.grid.gcps:
+                log.info("%s: has no georeference, so the map has none", path)
+            yield predict(scene, segmenter, target, overwrite=overwrite, progress=progress, **options)
+
+
+def plan_scenes(
+    scenes: Sequence[Path],
+    output: str,
+    model: Path | None,
+    *,
+    overwrite: bool = False,
+    bands: Sequence[int] | None = None,
+    nodata_rule: NodataRule = "all",
+    device: str = "auto",
+    **options: Any,
+) -> list[PlannedScene]:
+    """What ``predict_scenes`` would do."""
+    targets = resolve_outputs(scenes, output, overwrite, make_folder=False)
+    segmenter = resolve_model(model, scenes).to(resolve_device(device))
+    return [
+        PlannedScene(
+            path,
+            target,
+            make_plan(Scene(path, bands, nodata_rule), segmenter, device=device, **options),
+            len(segmenter.legend.scored),
+        )
+        for path, target in zip(scenes, targets, strict=True)
+    ]
+
+
+def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
+    """The model asked for; else that of the newest finished run, said, and refused if it learned invented land only."""
+    if model is not None:
+        return load(model)
+    run = newest_finished_run()
+    segmenter = load(run)
+    log.info("model: %s (the newest finished run)", run)
+    real = [path for path in scenes if not is_synthetic(path)]
+    if segmenter.config.provenance.get("data", {}).get("synthetic") and real:
+        raise ModelError(
+            f"{run}: was trained on the synthetic sample and is not meant for {real[0]}; "
+            f"train on real scenes, or insist with --model {run}"
+        )
+    return segmenter
+
+
+def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_folder: bool = True) -> list[Path]:
+    """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
+
+    Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
+    """
+    folder = output.endswith("/") or Path(output).is_dir()
+    if not folder and len(scenes) > 1:
+        raise UsageError(f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")
+    targets = [Path(output) / f"{path.stem}.tif" for path in scenes] if folder else [Path(output)]
+    twice = {target for target in targets if targets.count(target) > 1}
+    if twice:
+        raise UsageError(f"two scenes would be written to {sorted(twice)[0]}; predict them into two folders")
+    if folder and make_folder:
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
+    for target in targets:
+        if target.parent.is_dir() or not folder:
+            require_writable(target, overwrite)
+    return targets

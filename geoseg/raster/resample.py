@@ -1,0 +1,66 @@
+"""Bringing windows to another size: area means for images, nearest for labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def nearest(index: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(..., H, W) of any dtype to (..., *shape): each pixel takes the value at its centre; no value is invented."""
+    rows = nearest_positions(index.shape[-2], shape[0])
+    cols = nearest_positions(index.shape[-1], shape[1])
+    return index[..., rows[:, None], cols]
+
+
+def nearest_positions(length: int, new_length: int) -> np.ndarray:
+    """(new_length,) int64: the pixel of an axis of ``length`` that lies under the centre of each new pixel."""
+    return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
+
+
+def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(C, H, W) pixels and (H, W) valid to ``shape``, in the dtype of ``pixels``.
+
+    Shrinking takes the mean over the area of each new pixel, of its valid part only; growing interpolates linearly.
+    A new pixel is valid where at least half of its area is.
+    """
+    if shape == valid.shape:
+        return pixels, valid
+    weight = _resize(valid.astype(np.float32), shape)
+    filled = np.where(valid, pixels, 0).astype(np.float32)
+    mean = _resize(filled, shape) / np.maximum(weight, 1e-6)
+    if np.issubdtype(pixels.dtype, np.integer):
+        limits = np.iinfo(pixels.dtype)
+        mean = np.clip(np.floor(mean + 0.5), limits.min, limits.max)
+    return mean.astype(pixels.dtype), weight >= 0.5
+
+
+def _resize(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    for axis, length in ((-2, shape[0]), (-1, shape[1])):
+        if length != values.shape[axis]:
+            values = np.swapaxes(_resize_last(np.swapaxes(values, axis, -1), length), axis, -1)
+    return values
+
+
+def _resize_last(values: np.ndarray, length: int) -> np.ndarray:
+    return _mean_over_area(values, length) if length < values.shape[-1] else _interpolate(values, length)
+
+
+def _mean_over_area(values: np.ndarray, length: int) -> np.ndarray:
+    """Exact means over fractional intervals: the running sum, read at the intervals' ends, and its differences."""
+    old = values.shape[-1]
+    edges = np.arange(length + 1) * (old / length)
+    left = np.minimum(edges.astype(np.int64), old - 1)
+    share = (edges - left).astype(np.float64)
+    running = np.zeros((*values.shape[:-1], old + 1), np.float64)
+    np.cumsum(values, axis=-1, dtype=np.float64, out=running[..., 1:])
+    at_edges = running[..., left] + share * values[..., left]
+    return (np.diff(at_edges, axis=-1) * (length / old)).astype(np.float32)
+
+
+def _interpolate(values: np.ndarray, length: int) -> np.ndarray:
+    old = values.shape[-1]
+    centres = np.clip((np.arange(length) + 0.5) * (old / length) - 0.5, 0, old - 1)
+    left = np.minimum(centres.astype(np.int64), max(old - 2, 0))
+    right = np.minimum(left + 1, old - 1)
+    share = (centres - left).astype(np.float32)
+    return values[..., left] * (1 - share) + values[..., right] * share

@@ -1,0 +1,212 @@
+"""Scene: one raster image, read window by window."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+
+from geoseg.errors import InputError, UsageError
+from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
+from geoseg.raster.opening import open_raster, reading
+from geoseg.raster.resample import area
+
+NodataRule = Literal["all", "any"]
+
+
+class SceneLike(Protocol):
+    """What prediction and training need of a scene; a Scene and an ArrayScene both have it."""
+
+    name: str
+    """How messages call it."""
+    grid: Grid
+    bands: tuple[int, ...]
+    """Numbers, from 1, of the bands that ``read`` returns, in its order."""
+    dtype: str
+    """numpy name of the pixels' dtype."""
+
+    def read(
+        self, window: Window | None = None, shape: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(C, H, W) pixels in the scene's dtype and (H, W) valid, True where there is data."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies the scene in plans and tags, as JSON holds it."""
+        ...
+
+
+class Scene:
+    """A raster file, described once and read window by window.
+
+    Picklable: it holds the path and the choice of bands, and opens one handle per thread when it is first read there.
+
+    Args:
+        path: any raster GDAL opens.
+        bands: band numbers from 1; None takes every band but alpha.
+        nodata_rule: "all" makes a pixel invalid where all bands are nodata, "any" where one is.
+
+    Raises InputError where the file is missing or no raster, or has not those bands.
+    """
+
+    def __init__(
+        self, path: str | Path, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all"
+    ) -> None:
+        if nodata_rule not in ("all", "any"):
+            raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
+        self.path = str(path)
+        self.name = self.path
+        self.nodata_rule = nodata_rule
+        self._local = threading.local()
+        self._handles: list[rasterio.DatasetReader] = []
+        self._handles_lock = threading.Lock()
+        with reading(self.path, "opened"):
+            dataset = self._dataset()
+            self.bands = _resolve_bands(dataset, bands, self.path)
+            self.grid = _grid_of(dataset)
+            self.dtype = _resolve_dtype(dataset, self.bands, self.path)
+            self.colour_table = _colour_table(dataset)
+            self.tags: dict[str, str] = dataset.tags()
+            self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scene, (self.path, self.bands, self.nodata_rule)
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Scene({self.path!r}, bands={self.bands}, {self.dtype}, {self.grid})"
+
+    def read(
+        self, window: Window | rasterio.windows.Window | None = None, shape: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window (default: the whole scene), resampled to ``shape`` by area means where that is given.
+
+        Returns (C, H, W) pixels in the file's dtype, raw digital numbers, and (H, W) valid: True where there is data,
+        that is where the file's mask is not 0 (nodata, alpha, mask band) and every band is finite.
+        Raises InputError where the file cannot be read there or the window leaves the scene.
+        """
+        window = self.grid.window if window is None else Window.of(window)
+        if window.row_stop > self.grid.shape[0] or window.col_stop > self.grid.shape[1]:
+            raise UsageError(f"{self.path}: {window} leaves the scene of {self.grid.shape} (rows, columns)")
+        with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
+            pixels = self._dataset().read(list(self.bands), window=window.to_rasterio())
+            valid = self._read_mask(window)
+        if np.issubdtype(pixels.dtype, np.floating):
+            valid &= np.isfinite(pixels).all(0)
+        return (pixels, valid) if shape is None else area(pixels, valid, shape)
+
+    def describe(self) -> dict[str, Any]:
+        """Path, size and modification time of the file, its bands and the nodata rule."""
+        stat = Path(self.path).stat()
+        identity = {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
+        return {"path": self.path, "bands": list(self.bands), "nodata_rule": self.nodata_rule, **identity}
+
+    def close(self) -> None:
+        """Close the handles of every thread. Reading again opens them again."""
+        with self._handles_lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+            self._local = threading.local()
+
+    def _dataset(self) -> rasterio.DatasetReader:
+        # A GDAL dataset belongs to the thread that opened it.
+        if not hasattr(self._local, "dataset"):
+            self._local.dataset = open_raster(self.path)
+            with self._handles_lock:
+                self._handles.append(self._local.dataset)
+        return self._local.dataset
+
+    def _read_mask(self, window: Window) -> np.ndarray:
+        if self._always_valid:
+            return np.ones(window.shape, bool)
+        if self.nodata_rule == "any":
+            return (self._dataset().read_masks(list(self.bands), window=window.to_rasterio()) > 0).all(0)
+        return self._dataset().dataset_mask(window=window.to_rasterio()) > 0
+
+
+class ArrayScene:
+    """An array in memory as a scene.
+
+    Args:
+        pixels: (C, H, W) or (H, W), any real dtype.
+        valid: (H, W) bool, True where there is data; None takes every finite pixel.
+        grid: its georeference; None gives it none.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, valid: np.ndarray | None = None, grid: Grid | None = None, name: str = "array"
+    ) -> None:
+        pixels = np.asarray(pixels)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels
+        if pixels.ndim != 3 or min(pixels.shape) < 1 or not np.isrealobj(pixels):
+            raise InputError(f"{name}: an image is (bands, height, width) of real numbers, got {pixels.shape}")
+        finite = np.isfinite(pixels).all(0)
+        self.pixels = pixels
+        self.valid = finite if valid is None else finite & valid
+        self.name = name
+        self.grid = Grid(None, IDENTITY, pixels.shape[1:]) if grid is None else grid
+        self.bands = tuple(range(1, len(pixels) + 1))
+        self.dtype = pixels.dtype.name
+        if self.grid.shape != pixels.shape[1:] or self.valid.shape != pixels.shape[1:]:
+            raise InputError(f"{name}: the pixels {pixels.shape} are not on the grid {self.grid.shape}")
+
+    def read(
+        self, window: Window | None = None, shape: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As Scene.read."""
+        slices = (self.grid.window if window is None else Window.of(window)).slices
+        pixels, valid = self.pixels[:, *slices], self.valid[slices]
+        return (pixels, valid) if shape is None else area(pixels, valid, shape)
+
+    def describe(self) -> dict[str, Any]:
+        """The array's shape, dtype and sha256."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels)).hexdigest()
+        return {"array": list(self.pixels.shape), "dtype": self.dtype, "sha256": digest}
+
+
+def _resolve_bands(dataset: rasterio.DatasetReader, wanted: Sequence[int] | None, path: str) -> tuple[int, ...]:
+    if wanted is None:
+        colours = zip(dataset.indexes, dataset.colorinterp, strict=True)
+        spectral = tuple(number for number, colour in colours if colour != ColorInterp.alpha)
+        return spectral or tuple(dataset.indexes)
+    missing = [number for number in wanted if number not in dataset.indexes]
+    if missing or not wanted:
+        raise InputError(f"{path}: has bands 1 to {dataset.count}, not {', '.join(map(str, missing)) or 'none'}")
+    return tuple(wanted)
+
+
+def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path: str) -> str:
+    dtype = np.result_type(*(dataset.dtypes[number - 1] for number in bands))
+    if np.issubdtype(dtype, np.complexfloating):
+        raise InputError(f"{path}: bands of complex numbers cannot be used; write their magnitude first")
+    return dtype.name
+
+
+def _grid_of(dataset: rasterio.DatasetReader) -> Grid:
+    points, points_crs = dataset.gcps
+    gcps = tuple(GroundControlPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
+    return Grid(
+        dataset.crs or (points_crs if gcps else None) or None,
+        dataset.transform,
+        dataset.shape,
+        gcps,
+        tuple(sorted(dataset.tags(ns="RPC").items())),
+    )
+
+
+def _colour_table(dataset: rasterio.DatasetReader) -> dict[int, tuple[int, int, int]] | None:
+    if dataset.count != 1 or dataset.colorinterp[0] != ColorInterp.palette:
+        return None
+    return {value: colour[:3] for value, colour in dataset.colormap(1).items()}

@@ -1,0 +1,1 @@
+"""Losses, class weights, settings and the loop."""

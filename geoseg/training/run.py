@@ -1,0 +1,81 @@
+"""Run: the folder that a training run leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import ModelError, OutputError
+from geoseg.models.storage import LAST_FILE, MODEL_FILE
+
+RUNS = Path("runs")
+REPORT_FILE, HISTORY_FILE, CONFIG_FILE = "report.json", "history.csv", "config.toml"
+
+
+class Run:
+    """A run folder: model.safetensors (the best), last.safetensors, history.csv, config.toml, report.json (when done)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model, self.last = folder / MODEL_FILE, folder / LAST_FILE
+
+    @classmethod
+    def create(cls, folder: str | Path | None, name: str) -> Run:
+        """A new folder, by default ./runs/NAME, or NAME-2 and so on; raises OutputError where a run is there already."""
+        folder = _free_folder(name) if folder is None else Path(folder)
+        if any((folder / file).exists() for file in (MODEL_FILE, LAST_FILE)):
+            raise OutputError(f"{folder}: holds a run already; --resume goes on with it, or name another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+        return cls(folder)
+
+    @classmethod
+    def reopen(cls, folder: str | Path | None) -> Run:
+        """The folder of a run to go on with; raises ModelError where it holds none."""
+        if folder is None:
+            raise ModelError("--resume needs the run's folder: name it with -o RUN")
+        run = cls(Path(folder))
+        if not run.last.is_file():
+            raise ModelError(f"{folder}: holds no {LAST_FILE} to go on from")
+        return run
+
+    def write_config(self, record: Mapping[str, Any]) -> None:
+        """config.toml: what was asked for and what was decided, one value a line."""
+        lines = [f"{key} = {_toml(value)}" for key, value in record.items() if value is not None]
+        (self.folder / CONFIG_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """history.csv: one row an epoch."""
+        with open(self.folder / HISTORY_FILE, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write_report(self, record: Mapping[str, Any]) -> None:
+        """report.json: its presence says that the run is finished."""
+        (self.folder / REPORT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def newest_finished_run(runs: Path = RUNS) -> Path:
+    """The folder below ./runs whose run finished last; raises ModelError where there is none."""
+    finished = [report.parent for report in runs.glob(f"*/{REPORT_FILE}") if (report.parent / MODEL_FILE).is_file()]
+    if not finished:
+        raise ModelError("no finished run under ./runs; train one with geoseg train, or name a model with --model")
+    return max(finished, key=lambda folder: ((folder / REPORT_FILE).stat().st_mtime_ns, folder.name))
+
+
+def _free_folder(name: str) -> Path:
+    number = 1
+    while (folder := RUNS / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _toml(value: Any) -> str:
+    # TOML's strings, numbers, booleans and arrays of them are written as JSON's.
+    return json.dumps(value)

@@ -1,0 +1,96 @@
+"""Settings: the rows of the paper's ablation, and what a user changes of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from geoseg.errors import UsageError
+from geoseg.training.losses import require_gamma
+
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that decides a training run beside the data. The defaults are the paper's baseline (sections 3 and 5.1)."""
+
+    setting: str = "baseline"
+    """The row of the paper's ablation, or CUSTOM where an option departs from it."""
+    loss: Literal["ce", "focal"] = "ce"
+    """Cross-entropy or focal loss, both with median-frequency class weights."""
+    gamma: float = 2.0
+    """Focusing parameter of the focal loss."""
+    encoder: str = "plain"
+    """"plain" for the paper's own U-Net, else the name of a timm encoder."""
+    encoder_weights: str = "none"
+    """"imagenet", "none", or a safetensors file."""
+    norm: Literal["none", "batch", "group"] = "none"
+    """Normalisation in the plain U-Net, and in the decoder on other encoders."""
+    width: int = 64
+    """Channels of the plain U-Net's first block."""
+    window: int | None = None
+    """Side in scene pixels of the windows that are cut at random places; None takes whole scenes."""
+    size: int | None = None
+    """Side in pixels as the network sees it; None takes the window, or for whole scenes 1024 but never enlarges."""
+    split: str | None = None
+    """As datasets.splits.resolve_split explains."""
+    epochs: int = 30
+    steps: int | None = None
+    """Stop after so many optimiser steps, whatever the epochs."""
+    batch_size: int = 2
+    lr: float = 1e-4
+    """Learning rate of Adam, constant."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr", "width", "window", "size", "steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name.replace('_', '-')} is larger than 0, got {value}")
+        for name, allowed in (("loss", ("ce", "focal")), ("norm", ("none", "batch", "group"))):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"--{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        require_gamma(self.gamma)
+
+    @property
+    def focusing(self) -> float:
+        """The gamma of the loss in use: 0 for cross-entropy."""
+        return self.gamma if self.loss == "focal" else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SETTINGS: dict[str, TrainingSettings] = {
+    "baseline": TrainingSettings(),
+    "focal": TrainingSettings("focal", loss="focal"),
+    "resnet34": TrainingSettings("resnet34", encoder="resnet34", encoder_weights="imagenet"),
+}
+"""Rows of the paper's Table 3 by name."""
+
+FREE = ("seed", "split")
+"""What may differ without a setting losing its name: the paper has one seed, and its split is of its data."""
+
+
+def resolve_settings(setting: str | None = None, **options: Any) -> TrainingSettings:
+    """A setting (default: baseline) with the options that are not None put in their place.
+
+    The name becomes that of the row whose values result, CUSTOM where there is none. Raises UsageError.
+    """
+    name = setting or "baseline"
+    if name not in SETTINGS:
+        raise UsageError(f"setting {name!r}: there are {', '.join(SETTINGS)}")
+    known = {field.name for field in fields(TrainingSettings)} - {"setting"}
+    if unknown := sorted(options.keys() - known):
+        raise UsageError(f"unknown training option {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    chosen = replace(SETTINGS[name], **{key: value for key, value in options.items() if value is not None})
+    return replace(chosen, setting=_name_of(chosen))
+
+
+def _name_of(chosen: TrainingSettings) -> str:
+    for name, row in SETTINGS.items():
+        free = {key: getattr(chosen, key) for key in FREE}
+        if replace(row, **free) == replace(chosen, setting=name):
+            return name
+    return CUSTOM

@@ -1,0 +1,356 @@
+"""geoseg.train: from a data folder to a run folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import timm
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import geoseg
+from geoseg.ahead import batches, read_ahead
+from geoseg.datasets.dataset import Dataset, Pair, open_dataset, resolve_data
+from geoseg.datasets.samples import Framing, LabelledScene, Sample, Samples
+from geoseg.datasets.splits import Split, resolve_split
+from geoseg.datasets.survey import Survey, survey
+from geoseg.errors import InputError, ModelError, UsageError
+from geoseg.legend import Legend
+from geoseg.models.device import autocast, resolve_device, resolve_precision
+from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
+from geoseg.models.storage import WEIGHTS_PREFIX, load, read_model_file, save_segmenter
+from geoseg.prediction.plan import resolve_window
+from geoseg.training.class_weights import median_frequency_weights
+from geoseg.training.losses import loss_sum
+from geoseg.training.run import Run
+from geoseg.training.settings import TrainingSettings, resolve_settings
+from geoseg.training.validation import Validation, validate
+
+log = logging.getLogger("geoseg")
+
+PAPER_SIZE = 1024
+"""Side that the paper resizes whole scenes to."""
+SAMPLE_EPOCHS = 10
+"""Epochs on the embedded sample where none are asked for: minutes on a CPU."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0
+    """Epochs done."""
+    step: int = 0
+    """Optimiser steps done."""
+    history: tuple[dict[str, Any], ...] = ()
+    """One row an epoch."""
+
+
+def train(
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    setting: str | None = None,
+    legend: Legend | str | Path | None = None,
+    bands: Sequence[int] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = False,
+    progress: bool = False,
+    **options: Any,
+) -> Segmenter:
+    """Train a segmenter and leave a run folder.
+
+    Args:
+        data: a data folder; None: $GEOSEG_DATA, ./data, or the embedded synthetic sample.
+        output: the run folder; None: a new one under ./runs.
+        setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
+            and override it.
+        bands: band numbers from 1 of the images; None takes all but alpha.
+        resume: go on with the run in ``output`` after its last finished epoch, with the options it began with.
+        progress: show bars on stderr.
+
+    Returns the model of the epoch with the best pooled validation mean IoU, or of the last epoch where the split has no
+    validation scenes. On the CPU equal arguments give equal weights.
+    Raises InputError, ModelError, OutputError (before any work), UsageError.
+    """
+    root, said = resolve_data(data)
+    log.info(said)
+    dataset = open_dataset(root, legend)
+    if data is None and dataset.synthetic and options.get("epochs") is None and options.get("steps") is None:
+        options["epochs"] = SAMPLE_EPOCHS
+        log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
+    settings = resolve_settings(setting, **options)
+    run = Run.reopen(output) if resume else Run.create(output, settings.setting)
+    split = resolve_split(dataset, settings.split, settings.seed)
+    trainer = Trainer.prepare(dataset, split, settings, bands, device, precision)
+    state = trainer.restore(run) if resume else Progress()
+    run.write_config(trainer.record())
+    trainer.fit(run, state, progress)
+    return load(run.model, resolve_device(device))
+
+
+class Trainer:
+    """A segmenter in training: the only thing beside its optimiser that changes."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        settings: TrainingSettings,
+        train_samples: Samples,
+        val_samples: Samples,
+        weights: np.ndarray,
+        precision: str,
+    ) -> None:
+        self.segmenter, self.settings = segmenter, settings
+        self.train_samples, self.val_samples = train_samples, val_samples
+        self.weights = torch.tensor(weights, dtype=torch.float32, device=segmenter.device)
+        self.precision = resolve_precision(precision, segmenter.device)
+        self.optimiser = torch.optim.Adam(segmenter.parameters(), lr=settings.lr)
+
+    @classmethod
+    def prepare(
+        cls,
+        dataset: Dataset,
+        split: Split,
+        settings: TrainingSettings,
+        bands: Sequence[int] | None,
+        device: str,
+        precision: str,
+    ) -> Trainer:
+        """Open the scenes, look through the training part, build the segmenter."""
+        torch_device = resolve_device(device)
+        scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
+        settings, framing, window = resolve_framing(settings, scenes["train"])
+        found = survey(tqdm(scenes["train"], "looking through", unit="scene", leave=False, delay=2), dataset.legend)
+        _say_what_was_found(found, dataset, split)
+        weights = median_frequency_weights(found.counts, dataset.legend.ignored)
+        config = SegmenterConfig(
+            dataset.legend,
+            encoder=settings.encoder,
+            bands=len(found.band_means),
+            mean=(0.0,) * len(found.band_means),
+            std=(1.0,) * len(found.band_means),
+            fill=found.band_means,
+            width=settings.width,
+            norm=settings.norm,
+            window=window,
+            size=framing.size,
+            gsd=found.gsd,
+            provenance=provenance(dataset, split, settings, found, weights),
+        )
+        segmenter = build_segmenter(config, settings).to(device=torch_device, memory_format=torch.channels_last)
+        samples = (Samples(scenes[part], framing, settings.seed) for part in ("train", "val"))
+        return cls(segmenter, settings, *samples, weights, precision)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train_samples) / self.settings.batch_size)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to run: those of the settings, or as many as the steps take."""
+        steps = self.settings.steps
+        return math.ceil(steps / self.steps_per_epoch) if steps else self.settings.epochs
+
+    def fit(self, run: Run, state: Progress, progress: bool = False) -> Progress:
+        """Run the epochs that are left; after each write the last model, and the best where it is the best."""
+        while state.epoch < self.epochs:
+            loss, steps = self._train_epoch(state, progress)
+            found = self._validate()
+            row = self._history_row(state.epoch + 1, state.step + steps, loss, found)
+            best = is_best(row, state.history)
+            state = Progress(state.epoch + 1, state.step + steps, (*state.history, row))
+            self._save(run, state, best)
+            log.info(_epoch_line(row, self.epochs, best))
+        run.write_report(self._report(state))
+        log.info("run: %s", run.folder)
+        return state
+
+    def restore(self, run: Run) -> Progress:
+        """Go back to where a run stopped; raises UsageError where it was begun with other settings."""
+        record, tensors = read_model_file(run.last)
+        begun = record["config"]["provenance"]["settings"]
+        for key, value in self.settings.to_dict().items():
+            if begun.get(key) != value and key not in ("setting", "epochs", "steps"):
+                raise UsageError(f"{run.folder}: was begun with {key} {begun.get(key)}, not {value}; resume with the same")
+        weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
+        self.segmenter.load_state_dict(weights)
+        load_optimiser(self.optimiser, tensors)
+        return Progress(record["epoch"], record["step"], tuple(record["history"]))
+
+    def record(self) -> dict[str, Any]:
+        """What was asked for and decided, for config.toml."""
+        config = self.segmenter.config
+        decided = {"window": config.window, "size": config.size, "precision": self.precision, "bands": config.bands}
+        where = {"device": str(self.segmenter.device), "geoseg": geoseg.__version__}
+        return self.settings.to_dict() | decided | where | {"data": config.provenance["data"]["folder"]}
+
+    def _train_epoch(self, state: Progress, progress: bool) -> tuple[float, int]:
+        """One pass over the samples: the mean loss over all pixels' weights, and the steps made."""
+        # Layers that draw (drop path in some encoders) draw the same in an epoch, resumed or not.
+        torch.manual_seed(self.settings.seed * 1_000_003 + state.epoch)
+        self.segmenter.train()
+        left = self.settings.steps - state.step if self.settings.steps else self.steps_per_epoch
+        steps = min(left, self.steps_per_epoch)
+        totals = np.zeros(2)
+        title = f"epoch {state.epoch + 1}/{self.epochs}"
+        with tqdm(total=steps, desc=title, unit="step", disable=not progress, leave=False) as bar:
+            with closing(self._batches(state.epoch)) as drawn:
+                for number, batch in zip(range(steps), drawn, strict=False):
+                    totals += self._step(batch, f"{title}, batch {number + 1}")
+                    bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
+                    bar.update()
+        return totals[0] / max(totals[1], 1e-9), steps
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Sample, ...]]:
+        calls = (partial(self.train_samples.draw, epoch, int(place)) for place in self.train_samples.order(epoch))
+        with closing(read_ahead(calls, depth=2 * self.settings.batch_size)) as samples:
+            yield from batches(samples, self.settings.batch_size)
+
+    def _step(self, batch: tuple[Sample, ...], which: str) -> tuple[float, float]:
+        device = self.segmenter.device
+        pixels, valid, index = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*batch, strict=True))
+        with autocast(device, self.precision):
+            logits = self.segmenter(TileBatch(pixels, valid))
+        sums = loss_sum(logits, index, self.weights, self.settings.focusing)
+        loss = sums.mean()
+        if not torch.isfinite(loss):
+            raise ModelError(f"the loss is {loss.item()} at {which}; lower --lr, or use --precision fp32")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return sums.total.item(), sums.weight.item()
+
+    def _validate(self) -> Validation | None:
+        if not self.val_samples.scenes:
+            return None
+        return validate(self.segmenter, self.val_samples, self.weights, self.settings.focusing, self.precision)
+
+    def _history_row(self, epoch: int, step: int, loss: float, found: Validation | None) -> dict[str, Any]:
+        row: dict[str, Any] = {"epoch": epoch, "step": step, "train_loss": round(loss, 6)}
+        if found is None:
+            return row
+        matrix, legend = found.matrix, self.segmenter.legend
+        iou = matrix.iou()
+        figures = {"val_loss": found.loss, "val_mean_iou": matrix.mean_iou(), "val_pixel_accuracy": matrix.pixel_accuracy()}
+        figures |= {f"val_iou_{legend.names[i]}": iou[i] for i in legend.scored}
+        return row | {name: None if math.isnan(value) else round(float(value), 6) for name, value in figures.items()}
+
+    def _save(self, run: Run, state: Progress, best: bool) -> None:
+        note = asdict(state)
+        extra = optimiser_tensors(self.optimiser)
+        save_segmenter(self.segmenter, run.last, extra, note)
+        if best:
+            save_segmenter(self.segmenter, run.model, note={"epoch": state.epoch, "step": state.step})
+        run.write_history(state.history)
+
+    def _report(self, state: Progress) -> dict[str, Any]:
+        scored = [row for row in state.history if row.get("val_mean_iou") is not None]
+        best = max(scored, key=lambda row: row["val_mean_iou"], default=state.history[-1])
+        chosen = "best pooled validation mean IoU" if scored else "last epoch (no validation scenes)"
+        return {"model": best, "chosen_by": chosen, "last": state.history[-1], **self.segmenter.config.provenance}
+
+
+def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | None) -> list[LabelledScene]:
+    """The scenes of a part of a split, checked: on their labels' grids, with the pixels models take."""
+    scenes = [LabelledScene(pair, legend, bands) for pair in pairs]
+    for scene in scenes:
+        if scene.image.dtype != "uint8":
+            raise InputError(
+                f"{scene.image.name}: pixels are {scene.image.dtype}; training takes uint8: scale the raster first, "
+                "for example: gdal_translate -ot Byte -scale MIN MAX 0 255 IN.tif OUT.tif"
+            )
+    return scenes
+
+
+def resolve_framing(
+    settings: TrainingSettings, scenes: Sequence[LabelledScene]
+) -> tuple[TrainingSettings, Framing, int]:
+    """Settings with their window and size decided, how training cuts scenes, and the window prediction takes by default."""
+    longest = max(max(scene.grid.shape) for scene in scenes)
+    size = settings.size or settings.window or min(PAPER_SIZE, longest)
+    window, size = resolve_window((longest, longest), settings.window, size, (0, 0), "the largest training scene")
+    framing = Framing(settings.window, size)
+    return replace(settings, size=size), framing, window
+
+
+def build_segmenter(config: SegmenterConfig, settings: TrainingSettings) -> Segmenter:
+    """A segmenter with its start drawn from the seed, and the encoder's weights loaded where some are asked for."""
+    torch.manual_seed(settings.seed)
+    segmenter = Segmenter(config)
+    if settings.encoder_weights != "none":
+        from geoseg.models.encoder_weights import load_encoder_weights
+
+        load_encoder_weights(segmenter.network, settings.encoder, settings.encoder_weights)
+    return segmenter
+
+
+def provenance(
+    dataset: Dataset, split: Split, settings: TrainingSettings, found: Survey, weights: np.ndarray
+) -> dict[str, Any]:
+    """What the model's record says of its training: no clock, no absolute path."""
+    names = dataset.legend.names
+    scenes = {part: len(getattr(split, part)) for part in ("train", "val", "test")}
+    return {
+        "setting": settings.setting,
+        "settings": settings.to_dict(),
+        "data": {"folder": dataset.root.name, "synthetic": dataset.synthetic, "split": split.rule, "scenes": scenes},
+        "class_shares": dict(zip(names, found.shares.round(6).tolist(), strict=True)),
+        "class_weights": dict(zip(names, weights.round(6).tolist(), strict=True)),
+        "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__, "timm": timm.__version__}
+        | {"rasterio": rasterio.__version__},
+    }
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"optimiser.{number}.{key}": value.cpu().contiguous() for number, values in state.items() for key, value in values.items()}
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Read back what ``optimiser_tensors`` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def is_best(row: dict[str, Any], before: Sequence[dict[str, Any]]) -> bool:
+    """True where no earlier epoch has as high a validation mean IoU; without validation the last is taken."""
+    value = row.get("val_mean_iou")
+    earlier = [r["val_mean_iou"] for r in before if r.get("val_mean_iou") is not None]
+    return value is None and not earlier or value is not None and value > max(earlier, default=-1.0)
+
+
+def _say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
+    log.info("split %s: %d train, %d val, %d test scenes", split.rule, len(split.train), len(split.val), len(split.test))
+    shares = ", ".join(f"{n} {s:.1%}" for n, s in zip(dataset.legend.names, found.shares, strict=True))
+    log.info("classes in the training scenes: %s", shares)
+    never = [dataset.legend.names[i] for i in dataset.legend.scored if not found.counts[i]]
+    if never:
+        log.warning("no training pixel is %s: the model cannot learn it", ", ".join(never))
+    if found.undefined:
+        log.warning("%d training pixels have a colour that is no class; they are ignored", found.undefined)
+    if not split.val:
+        log.warning("the split has no validation scenes: the model is that of the last epoch")
+
+
+def _epoch_line(row: dict[str, Any], epochs: int, best: bool) -> str:
+    line = f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}"
+    if row.get("val_mean_iou") is not None:
+        line += f", validation loss {row['val_loss']:.4f}, mean IoU {row['val_mean_iou']:.4f}"
+    return line + (" (best)" if best and "val_mean_iou" in row else "")

@@ -1,0 +1,57 @@
+"""Validation: the whole scenes of a part of the split, predicted as always and compared with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.confusion import ConfusionMatrix
+from geoseg.datasets.samples import Samples
+from geoseg.legend import NO_CLASS, Legend
+from geoseg.models.segmenter import Segmenter
+from geoseg.prediction.plan import make_plan
+from geoseg.prediction.shard import decide, scored_rows
+from geoseg.prediction.stitching import ScoredRows
+from geoseg.training.losses import LossSum, loss_sum_of_log_p
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found."""
+
+    matrix: ConfusionMatrix
+    """Pooled over the scenes, every pixel once."""
+    loss: float
+    """The training's loss of the stitched scores, over the scored classes only."""
+
+
+def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: float, precision: str) -> Validation:
+    """Predict every scene of ``samples`` as ``geoseg predict`` does, at the resolution training sees."""
+    segmenter.eval()
+    legend, config = segmenter.legend, segmenter.config
+    matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
+    totals = torch.zeros(2, dtype=torch.float64)
+    window = config.window if samples.framing.window else config.size
+    for number in range(len(samples.scenes)):
+        scene, read_index = samples.as_scene(number)
+        plan = make_plan(
+            scene, segmenter, window=window, size=config.size, device=str(segmenter.device), precision=precision
+        )
+        for shard in plan.shards:
+            for rows in scored_rows(plan, shard, scene, segmenter):
+                index = read_index(rows.window)
+                matrix += ConfusionMatrix.from_pair(index, decide(rows, segmenter), len(legend), legend.ignored)
+                totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
+    return Validation(matrix, float(LossSum(*totals).mean()))
+
+
+def _loss_of(rows: ScoredRows, index: np.ndarray, weights: Tensor, gamma: float, legend: Legend) -> LossSum:
+    place = np.full(256, NO_CLASS, np.uint8)
+    place[list(legend.scored)] = range(len(legend.scored))
+    target = torch.from_numpy(place[index]).to(rows.scores.device)
+    target = torch.where(rows.valid, target, NO_CLASS)
+    log_p = (rows.scores / rows.scores.sum(0).clamp(min=1e-12)).clamp(min=1e-12).log()
+    return loss_sum_of_log_p(log_p[None], target[None], weights[list(legend.scored)], gamma)
