@@ -13,6 +13,8 @@ from . import options
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @options.json
+@options.quiet
+@options.debug
 def info(file: Path, as_json: bool) -> None:
     """Say what FILE is: a raster, a model, or a run folder."""
     from geoseg.describe import describe

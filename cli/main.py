@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 
 import click
@@ -11,6 +10,7 @@ import click
 from geoseg import __version__
 from geoseg.errors import GeosegError
 
+from . import options
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -23,22 +23,19 @@ INTERRUPTED = 130
 class Commands(click.Group):
     """Turns errors into one line on stderr and an exit code; --debug shows the traceback instead."""
 
-    def main(self, *args, **kwargs):
+    def main(self, args=None, *rest, **kwargs):
         kwargs["standalone_mode"] = False
-        debug = "--debug" in sys.argv
+        args = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in args
+        _show_messages()
         try:
-            code = super().main(*args, **kwargs)
-            sys.stdout.flush()
+            code = super().main(args, *rest, **kwargs)
         except click.ClickException as error:
             error.show()
             code = error.exit_code
         except (KeyboardInterrupt, click.Abort):
             click.echo("geoseg: interrupted; what was finished before is intact", err=True)
             code = INTERRUPTED
-        except BrokenPipeError:
-            # The reader of stdout has gone (head, less): not an error, but Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
         except GeosegError as error:
             if debug:
                 raise
@@ -53,12 +50,20 @@ class Commands(click.Group):
         sys.exit(code or 0)
 
 
+def _show_messages() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("geoseg")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="geoseg")
-@click.option("-q", "--quiet", is_flag=True, help="Only results and errors: no progress, no messages.")
-@click.option("--debug", is_flag=True, help="Show a traceback where an error occurs.")
+@options.quiet
+@options.debug
 @click.pass_context
-def cli(context: click.Context, quiet: bool, debug: bool) -> None:
+def cli(context: click.Context) -> None:
     """Land-cover maps from satellite and aerial rasters, and how good they are.
 
     Results go to stdout, progress and messages to stderr.
@@ -67,12 +72,7 @@ def cli(context: click.Context, quiet: bool, debug: bool) -> None:
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 input unusable, 4 model unusable,
     5 output exists or locked, 7 resources (disk, memory, device), 130 interrupted.
     """
-    context.obj = {"progress": not quiet and sys.stderr.isatty()}
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("geoseg")
-    logger.handlers = [handler]
-    logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
 for command in (sample, train, predict, score, info):

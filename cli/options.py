@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
+
+
+def _be_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        context.ensure_object(dict)["progress"] = False
+        logging.getLogger("geoseg").setLevel(logging.ERROR)
+
+
+# Both are also taken after the name of a command, where people type them.
+quiet = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="Only results and errors: no progress, no messages.",
+)
+debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback where an error occurs.")
 
 
 class Bands(click.ParamType):

@@ -24,6 +24,8 @@ from . import options
 @options.overwrite
 @click.option("--dry-run", is_flag=True, help="Say what would be done, in tiles and memory, and stop.")
 @options.json
+@options.quiet
+@options.debug
 @click.pass_obj
 def predict(obj: dict, scenes, output: str, model, dry_run: bool, overwrite: bool, as_json: bool, **given) -> None:
     """Label every pixel of SCENE and write a class raster on the same grid.

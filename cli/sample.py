@@ -6,12 +6,16 @@ from pathlib import Path
 
 import click
 
+from . import options
+
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--scenes", type=click.IntRange(min=1), default=24, show_default=True, metavar="N")
 @click.option("--size", type=click.IntRange(32, 8192), default=256, show_default=True, metavar="PX", help="Side of a scene.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
+@options.quiet
+@options.debug
 @click.pass_obj
 def sample(obj: dict, directory: Path, scenes: int, size: int, seed: int) -> None:
     """Draw a SYNTHETIC land-cover data set into DIRECTORY.
@@ -21,5 +25,5 @@ def sample(obj: dict, directory: Path, scenes: int, size: int, seed: int) -> Non
     """
     from geoseg.datasets.synthetic import write_sample
 
-    write_sample(directory, scenes=scenes, size=size, seed=seed, show_progress=obj["progress"])
+    write_sample(directory, scenes=scenes, size=size, seed=seed, progress=obj["progress"])
     click.echo(f"{directory}: {scenes} synthetic scenes of {size} px, scene.tif and truth.tif")

@@ -32,6 +32,8 @@ from . import options
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o after its last finished epoch.")
+@options.quiet
+@options.debug
 @click.pass_obj
 def train(obj: dict, data: Path | None, output: Path | None, **given) -> None:
     """Train a segmenter on DATA.

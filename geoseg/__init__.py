@@ -18,6 +18,8 @@ _HOMES = {
     "Legend": "geoseg.legend",
     "LegendClass": "geoseg.legend",
     "Plan": "geoseg.prediction.plan",
+    "Prediction": "geoseg.prediction.predict",
+    "Report": "geoseg.scoring.report",
     "Scene": "geoseg.raster.scene",
     "Segmenter": "geoseg.models.segmenter",
     "Window": "geoseg.grid",

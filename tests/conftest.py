@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from geoseg.models.segmenter import Segmenter
+
+# Machines differ in speed: no example fails by the clock.
+settings.register_profile("geoseg", deadline=None)
+settings.load_profile("geoseg")
+
+# Before torch is loaded: its waiting threads would spin, which on a busy machine makes these small networks 15 times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 OFF_ORIGIN = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
@@ -49,6 +64,38 @@ def unique_pixels(shape: tuple[int, int] = (37, 53)) -> np.ndarray:
     """(3, H, W) uint8, no two pixels alike (up to 65,025 of them), never 0 in the third band."""
     number = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
     return np.stack([number % 255, number // 255 % 255, 1 + number % 7]).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def make_segmenter() -> Callable[..., Segmenter]:
+    """A segmenter whose network is a function, so that a test knows the answer.
+
+    The function takes the image (N, C, H, W) float32 and gives logits (N, K, H, W). Unless told otherwise the image is the
+    raw pixels: the scale is 1, the mean 0, the fill 0. ``segmenter.network.calls`` has the shape of each image it saw.
+    """
+    import torch
+
+    from geoseg.legend import DEEPGLOBE
+    from geoseg.models.segmenter import Segmenter, SegmenterConfig
+
+    class FunctionNetwork(torch.nn.Module):
+        def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], stride: int) -> None:
+            super().__init__()
+            self.function, self.stride = function, stride
+            self.calls: list[tuple[int, ...]] = []
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            self.calls.append(tuple(image.shape))
+            return self.function(image)
+
+    def make(function: Callable[[torch.Tensor], torch.Tensor], stride: int = 1, bands: int = 3, **config: object) -> Segmenter:
+        plain = {"mean": (0.0,) * bands, "std": (1.0,) * bands, "fill": (0.0,) * bands, "scale": 1.0, "width": 1}
+        plain |= {"legend": DEEPGLOBE, "bands": bands, "window": 32, "size": config.get("window", 32)}
+        segmenter = Segmenter(SegmenterConfig(**(plain | config)))
+        segmenter.network = FunctionNetwork(function, stride)
+        return segmenter.eval()
+
+    return make
 
 
 @pytest.fixture(scope="session")

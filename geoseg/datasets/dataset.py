@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +10,6 @@ from pathlib import Path
 from geoseg.errors import InputError
 from geoseg.legend import DEEPGLOBE, Legend, find_legend
 
-DATA_VARIABLE = "GEOSEG_DATA"
 IMAGE_ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".vrt")
 SYNTHETIC_MARK = "SYNTHETIC.txt"
 """A file of this name marks a folder whose scenes are invented."""
@@ -76,41 +72,6 @@ def open_dataset(root: str | Path, legend: Legend | str | Path | None = None) ->
 def has_known_layout(root: Path) -> bool:
     """True where ``open_dataset`` would find pairs."""
     return root.is_dir() and (_has_images_and_labels(root) or bool(_deepglobe_pairs(root)))
-
-
-def resolve_data(data: str | Path | None) -> tuple[Path, str]:
-    """The data folder, and one line that says which it is and why.
-
-    In this order: ``data``; $GEOSEG_DATA; ./data where it has a known layout; the embedded synthetic sample.
-    """
-    if data is not None:
-        return Path(data), f"data: {data}"
-    if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE]), f"data: {os.environ[DATA_VARIABLE]} (from {DATA_VARIABLE})"
-    if has_known_layout(Path("data")):
-        return Path("data"), "data: ./data"
-    folder = embedded_sample()
-    return folder, f"data: the embedded SYNTHETIC sample ({folder}); name a folder, or set {DATA_VARIABLE}, for your own"
-
-
-def embedded_sample() -> Path:
-    """The folder of the synthetic sample, drawn on first use into the user's cache."""
-    from geoseg.datasets.synthetic import SAMPLE_VERSION, write_sample
-
-    folder = _cache_folder() / f"sample-{SAMPLE_VERSION}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        drawing = Path(tempfile.mkdtemp(prefix="sample-", dir=folder.parent))
-        try:
-            write_sample(drawing)
-            os.replace(drawing, folder)
-        except OSError:
-            # Another process was first, and its sample is the same.
-            if not folder.is_dir():
-                raise
-        finally:
-            shutil.rmtree(drawing, ignore_errors=True)
-    return folder
 
 
 def is_synthetic(path: str | Path) -> bool:
@@ -186,14 +147,3 @@ def _resolve_legend(root: Path, legend: Legend | str | Path | None) -> Legend:
     if _has_images_and_labels(root):
         raise InputError(f"{root}: has no legend.json; write one, or name one with --legend")
     return DEEPGLOBE
-
-
-def _cache_folder() -> Path:
-    """Where the user's caches are; the temporary folder where there is no home to write to."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "geoseg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / "geoseg"
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / "geoseg"

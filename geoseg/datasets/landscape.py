@@ -1,8 +1,8 @@
 """A synthetic land-cover world seen from above: SYNTHETIC pictures with exact labels.
 
-`draw_scene` invents a piece of land. It first decides how much of each class the
-scene holds (`plan_shares`), then lays out where things are (`lay_...`), paints
-them (`paint_...`), and at last adds shadow, light and the sensor.
+`draw_land` is told how much of each class the land holds. It lays out where things
+are (`lay_...`) and paints them (`paint_...`). Clouds, light and camera are in
+`synthetic`.
 
 All maps are (H, W) arrays at 2 m per pixel and all lengths are metres, so that a
 larger scene is more land, not finer land. Colours are red, green, blue in 0..255.
@@ -17,20 +17,6 @@ import numpy as np
 GSD = 2.0  # metres per pixel
 
 URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN, UNKNOWN = range(7)
-
-# Per class: mean share of the land, the part of 512 m scenes that hold it, and the
-# step from scene to scene. Irrational steps spread every class evenly over any run
-# of scenes: four scenes in a row hold each of the first five at least once.
-PLAN = {
-    URBAN: (0.1104, 0.50, 0.7320508),
-    RANGELAND: (0.0826, 0.50, 0.7182818),
-    FOREST: (0.1154, 0.60, 0.6457513),
-    WATER: (0.0311, 0.46, 0.6180340),
-    BARREN: (0.0864, 0.50, 0.4142136),
-    UNKNOWN: (0.0010, 0.16, 0.3819660),
-}
-MOST_NOT_FARMED = 0.92  # at most this share of a scene is not agriculture
-PLAN_STREAM = 1  # keeps the random stream of the plan apart from those of the scenes
 
 # Crops: colour, colour spread, contrast of the rows, patchiness, how common.
 CROPS = (
@@ -88,51 +74,21 @@ class Town:
     hall: np.ndarray  # bool, block of large industrial halls
 
 
-def draw_scene(shape: tuple[int, int], seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one synthetic scene.
+def draw_land(
+    shape: tuple[int, int], shares: dict[int, float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw land with the given shares of the classes, in even light and without clouds.
 
-    `shape` is (height, width) in pixels of 2 m; `seed` (the world) and `number` (the
-    scene in it) are integers >= 0. The same three values give the same scene.
-    Returns the pixels, (3, H, W) uint8 RGB, each >= 1 (0 is left for nodata), and the
-    class index, (H, W) uint8, 0..6 in DeepGlobe order.
+    Returns the colours, (H, W, 3) float32 in 0..255; the class index, (H, W) uint8;
+    and the step (rows, columns) in which shadows fall.
     """
-    rng = np.random.default_rng([seed, number])
-    shares = plan_shares(shape, seed, number)
     ground = lay_ground(shape, rng)
     parcels = lay_parcels(ground, rng)
     town = lay_town(ground, rng)
     road = winding_line(ground.x, ground.y, 1100.0, 38.0, rng) < 3.5
     index = lay_classes(ground, parcels, town, shares, rng)
     town.roof &= ~spoiled_lots(town, (index != URBAN) | road | (ground.verge < 5.0))[town.lot]
-    picture = paint_land(ground, parcels, town, road, index, rng)
-    add_clouds(picture, index, shares[UNKNOWN], ground.sun, rng)
-    return expose(picture, rng), index
-
-
-# --- how much of each class -------------------------------------------------
-
-
-def plan_shares(shape: tuple[int, int], seed: int, number: int) -> dict[int, float]:
-    """Share of the scene for each class but agriculture, which gets the rest."""
-    starts = np.random.default_rng([seed, 0, PLAN_STREAM]).random(len(PLAN))
-    # A larger scene holds more land, so that its shares lie nearer to the mean.
-    swing = min(1.0, 256.0 / np.sqrt(shape[0] * shape[1]))
-    shares = {}
-    for start, (cls, (mean, chance, step)) in zip(starts, PLAN.items()):
-        level = 1.0 - ((start + number * step) % 1.0) / chance
-        share = mean / chance * (0.4 + 1.2 * level) if level > 0 else 0.0
-        shares[cls] = mean + (share - mean) * swing
-    excess = max(1.0, sum(shares.values()) / MOST_NOT_FARMED)
-    return {cls: share / excess for cls, share in shares.items()}
-
-
-def claim(score: np.ndarray, free: np.ndarray, share: float) -> np.ndarray:
-    """Mask of the best scored free pixels, `share` of the whole scene in all."""
-    wanted = round(share * score.size)
-    values = score[free]
-    if wanted == 0 or wanted >= values.size:
-        return free if wanted else np.zeros_like(free)
-    return free & (score >= np.partition(values, -wanted)[-wanted])
+    return paint_land(ground, parcels, town, road, index, rng), index, ground.sun
 
 
 # --- noise and shapes ---------------------------------------------------------
@@ -162,31 +118,46 @@ def rough_noise(shape: tuple[int, int], size: float, rng: np.random.Generator, o
     return field
 
 
-def nearest_points(x: np.ndarray, y: np.ndarray, spacing: float, rng: np.random.Generator):
+def nearest_points(
+    x: np.ndarray, y: np.ndarray, spacing: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scatter points about `spacing` metres apart; find the two nearest to each place.
 
     Returns the points (N, 2) and, like x, the numbers of the nearest and the second.
+    """
+    points, home, cols = scatter_points(x, y, spacing, rng)
+    best, next_best = np.full((2, *x.shape), np.inf, dtype=np.float32)
+    nearest, second = home.copy(), home.copy()
+    for shift in (i * cols + j for i in (-1, 0, 1) for j in (-1, 0, 1)):
+        number = home + shift
+        distance = (x - points[number, 0]) ** 2 + (y - points[number, 1]) ** 2
+        closer, next_closer = distance < best, distance < next_best
+        second = np.where(closer, nearest, np.where(next_closer, number, second))
+        next_best = np.where(closer, best, np.where(next_closer, distance, next_best))
+        nearest, best = np.where(closer, number, nearest), np.minimum(distance, best)
+    return points, nearest, second
+
+
+def scatter_points(
+    x: np.ndarray, y: np.ndarray, spacing: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One random point in each square of a grid that reaches one square beyond all places.
+
+    Returns the points (N, 2), for each place the number of the point in its own
+    square, and the number of points in a row of squares.
     """
     col = np.floor(x / spacing).astype(np.int32)
     row = np.floor(y / spacing).astype(np.int32)
     left, top = col.min() - 1, row.min() - 1
     rows, cols = row.max() - top + 2, col.max() - left + 2
     corners = np.stack(np.meshgrid(np.arange(cols) + left, np.arange(rows) + top), axis=-1)
-    points = ((corners + rng.uniform(0.1, 0.9, corners.shape)) * spacing).astype(np.float32).reshape(-1, 2)
-    home = (row - top) * cols + (col - left)
-    best, second = np.full((2, *x.shape), np.inf, dtype=np.float32)
-    first_number, second_number = home.copy(), home.copy()
-    for shift in (i * cols + j for i in (-1, 0, 1) for j in (-1, 0, 1)):
-        number = home + shift
-        distance = (x - points[number, 0]) ** 2 + (y - points[number, 1]) ** 2
-        closer, next_closer = distance < best, distance < second
-        second_number = np.where(closer, first_number, np.where(next_closer, number, second_number))
-        second = np.where(closer, best, np.where(next_closer, distance, second))
-        first_number, best = np.where(closer, number, first_number), np.minimum(distance, best)
-    return points, first_number, second_number
+    points = (corners + rng.uniform(0.1, 0.9, corners.shape)) * spacing
+    return points.astype(np.float32).reshape(-1, 2), (row - top) * cols + (col - left), int(cols)
 
 
-def uneven_slots(position: np.ndarray, row: np.ndarray, rng: np.random.Generator):
+def uneven_slots(
+    position: np.ndarray, row: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut lines into slots of uneven length, anew for each `row` number.
 
     `position` is in mean slot lengths. Returns the number of the slot (unique over the
@@ -217,8 +188,7 @@ def mean_by(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
 def winding_line(x: np.ndarray, y: np.ndarray, spacing: float, swing: float, rng: np.random.Generator) -> np.ndarray:
     """Metres to the nearest of some winding lines, `spacing` apart; one passes mid-scene."""
     angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.25, 0.25)
-    x, y = x - x.mean(), y - y.mean()
-    along, across = turn(x, y, angle)
+    along, across = turn(x - x.mean(), y - y.mean(), angle)
     across = across + offset * min(spacing, np.ptp(x), np.ptp(y))
     line = np.round(across / spacing)
     sway, slope = np.zeros_like(along), np.zeros_like(along)
@@ -230,9 +200,9 @@ def winding_line(x: np.ndarray, y: np.ndarray, spacing: float, swing: float, rng
     return np.abs(across - line * spacing - sway) / np.sqrt(1 + slope**2)
 
 
-def turn(x: np.ndarray, y: np.ndarray, angle):
-    """Coordinates along and across the direction `angle` (radians)."""
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+def turn(x: np.ndarray, y: np.ndarray, angle: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along and across the direction `angle` (radians), one or like x."""
+    cos, sin = np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32)
     return x * cos + y * sin, y * cos - x * sin
 
 
@@ -241,6 +211,8 @@ def shifted(field: np.ndarray, step: np.ndarray) -> np.ndarray:
     out = np.zeros_like(field)
     down, right = int(step[0]), int(step[1])
     height, width = field.shape
+    if abs(down) >= height or abs(right) >= width:
+        return out
     target = out[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     target[...] = field[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
     return out
@@ -255,22 +227,28 @@ def lay_ground(shape: tuple[int, int], rng: np.random.Generator) -> Ground:
     x = cols[None, :] + 14 * smooth_noise(shape, 240.0, rng)
     y = rows[:, None] + 14 * smooth_noise(shape, 240.0, rng)
     points, block, other = nearest_points(x, y, 320.0, rng)
-    near, far = points[block], points[other]
-    gap = np.hypot(*np.moveaxis(near - far, -1, 0)) + 1e-3
-    reach = [(x - p[..., 0]) ** 2 + (y - p[..., 1]) ** 2 for p in (far, near)]
+    centre = points[block]
     angles = (rng.uniform(0, np.pi) + rng.normal(0, 0.4, len(points))).astype(np.float32)
-    cos, sin = np.cos(angles)[block], np.sin(angles)[block]
-    east, south = x - near[..., 0], y - near[..., 1]
     lanes = rng.random(2 * len(points), dtype=np.float32)
     return Ground(
-        x, y, block, east * cos + south * sin, south * cos - east * sin,
-        verge=(reach[0] - reach[1]) / (2 * gap),
+        x,
+        y,
+        block,
+        *turn(x - centre[..., 0], y - centre[..., 1], angles[block]),
+        verge=edge_distance(x, y, centre, points[other]),
         lane=lanes[block + other],  # the sum is the same seen from either side of an edge
         grain=rng.standard_normal(shape, dtype=np.float32),
         mottle=smooth_noise(shape, 12.0, rng),
         tone=smooth_noise(shape, 60.0, rng),
         sun=np.array([(-1, 1), (-1, -1), (-1, 0), (0, -1)][rng.integers(4)]),
-    )  # fmt: skip
+    )
+
+
+def edge_distance(x: np.ndarray, y: np.ndarray, near: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Metres from each place to the line half way between its two nearest points (H, W, 2)."""
+    gap = np.hypot(near[..., 0] - far[..., 0], near[..., 1] - far[..., 1]) + 1e-3
+    to_near, to_far = ((x - point[..., 0]) ** 2 + (y - point[..., 1]) ** 2 for point in (near, far))
+    return (to_far - to_near) / (2 * gap)
 
 
 def lay_parcels(ground: Ground, rng: np.random.Generator) -> Parcels:
@@ -292,16 +270,27 @@ def lay_town(ground: Ground, rng: np.random.Generator) -> Town:
     depth, frontage, reach = 62 * scale, 21 * scale, 160 * scale
     strip, begin, end = uneven_slots(ground.across / depth, ground.block, rng)
     _, left, right = uneven_slots(ground.along / reach, ground.block, rng)
-    street = np.minimum(np.minimum(begin, end) * depth, np.minimum(left, right) * reach)
-    side = 2 * strip + (begin < end)
-    lot, before, after = uneven_slots(ground.along / frontage, side, rng)
+    to_street = np.minimum(begin, end) * depth
+    street = np.minimum(np.minimum(to_street, np.minimum(left, right) * reach), ground.verge) - 3.5
+    lot, before, after = uneven_slots(ground.along / frontage, 2 * strip + (begin < end), rng)
+    middle = (before - after) / 2 * frontage
+    roof, slope = lay_roofs(lot, middle, to_street, scale, rng)
+    roof &= np.minimum(before, after) * frontage > 1
+    return Town(lot, street, roof, slope, hall)
+
+
+def lay_roofs(
+    lot: np.ndarray, middle: np.ndarray, to_street: np.ndarray, scale: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where roofs are (bool), and metres from the ridge; `middle` is metres from the lot's middle."""
     lots = lot.max() + 1
-    half_width, half_depth = (rng.uniform(low, high, lots).astype(np.float32)[lot] * scale for low, high in ((4.5, 9), (4, 6.5)))
-    setback = rng.uniform(11, 16, lots).astype(np.float32)[lot] * scale
-    sideways, back = (before - after) / 2 * frontage, np.minimum(begin, end) * depth - setback
-    roof = (np.abs(sideways) < half_width) & (np.abs(back) < half_depth) & (np.minimum(before, after) * frontage > 1)
-    roof &= (rng.random(lots) < 0.9)[lot]
-    return Town(lot, np.minimum(street, ground.verge) - 3.5, roof, back, hall)
+    half_width, half_depth, setback = (
+        rng.uniform(low, high, lots).astype(np.float32)[lot] * scale
+        for low, high in ((4.5, 9.0), (4.0, 6.5), (11.0, 16.0))
+    )
+    slope = to_street - setback
+    built = (rng.random(lots) < 0.9)[lot]
+    return built & (np.abs(middle) < half_width) & (np.abs(slope) < half_depth), slope
 
 
 def spoiled_lots(town: Town, blocked: np.ndarray) -> np.ndarray:
@@ -310,7 +299,9 @@ def spoiled_lots(town: Town, blocked: np.ndarray) -> np.ndarray:
     return np.bincount(town.lot[spoilt], minlength=town.lot.max() + 1) > 0
 
 
-def lay_classes(ground: Ground, parcels: Parcels, town: Town, shares: dict[int, float], rng: np.random.Generator) -> np.ndarray:
+def lay_classes(
+    ground: Ground, parcels: Parcels, town: Town, shares: dict[int, float], rng: np.random.Generator
+) -> np.ndarray:
     """Class index (H, W), uint8, without clouds: each class claims the places that suit it best."""
     shape = ground.x.shape
     river = winding_line(ground.x, ground.y, 2600.0, 70.0, rng) + 1.5 * ground.mottle
@@ -325,6 +316,15 @@ def lay_classes(ground: Ground, parcels: Parcels, town: Town, shares: dict[int, 
     for cls, score in scores.items():
         index[claim(score, index == AGRICULTURE, shares[cls])] = cls
     return index
+
+
+def claim(score: np.ndarray, free: np.ndarray, share: float) -> np.ndarray:
+    """Mask of the best scored free pixels, `share` of the whole scene in all."""
+    wanted = round(share * score.size)
+    values = score[free]
+    if wanted == 0 or wanted >= values.size:
+        return free if wanted else np.zeros_like(free)
+    return free & (score >= np.partition(values, -wanted)[-wanted])
 
 
 def score_water(river: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -344,7 +344,9 @@ def score_wild(parcels: Parcels, noise: np.ndarray, tidy: float) -> np.ndarray:
 # --- painting ---------------------------------------------------------------------
 
 
-def paint_land(ground: Ground, parcels: Parcels, town: Town, road: np.ndarray, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def paint_land(
+    ground: Ground, parcels: Parcels, town: Town, road: np.ndarray, index: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Colours (H, W, 3) float32 of the land in even light, with shadows."""
     picture = np.zeros((*index.shape, 3), dtype=np.float32)
     height = np.zeros(index.shape, dtype=np.uint8)  # length of the shadow in pixels
@@ -380,7 +382,9 @@ def paint_fields(picture, where, ground: Ground, parcels: Parcels, rng) -> None:
     count = parcels.number.max() + 1
     common = np.array([crop[4] for crop in CROPS]) * rng.gamma(1.5, size=len(CROPS))  # the season's crops
     crop = rng.choice(len(CROPS), count, p=common / common.sum())
-    colour, spread, contrast, patchy = (np.array(part, dtype=np.float32)[crop] for part in list(zip(*CROPS))[:4])
+    colour, spread, contrast, patchy = (
+        np.array(part, dtype=np.float32)[crop] for part in list(zip(*CROPS, strict=True))[:4]
+    )
     colour = jitter(colour, 1.0, rng, count) + rng.normal(0, 1, (count, 3)) * spread[:, None] * (0.7, 0.6, 0.5)
     rows = crop_rows(where, number, ground, count, rng)
     light = contrast[number] * rows + patchy[number] * 0.5 * (ground.tone + 0.6 * ground.mottle)[where]
@@ -438,18 +442,21 @@ def paint_rangeland(picture, height, where, ground: Ground, rng) -> None:
 
 
 def paint_barren(picture, where, ground: Ground, rng) -> None:
-    """Sand, rock and gravel: bright and rough, lit from the side."""
-    relief = rough_noise(where.shape, 36.0, rng, octaves=4)
+    """Sand, rock and gravel, two of them mixed: bright and rough, lit from the side, with stones."""
+    relief = rough_noise(where.shape, 30.0, rng, octaves=4)
     slope = relief - shifted(relief, ground.sun)
-    light = 0.22 * np.clip(slope, -2, 2) + 0.05 * ground.grain + 0.07 * ground.tone - 0.04 * np.abs(relief)
-    colour = jitter(GROUNDS[rng.integers(len(GROUNDS))], 8, rng)
-    picture[where] = lit(colour, light[where])
+    light = 0.34 * np.clip(slope, -1.2, 1.2) + 0.06 * ground.grain + 0.07 * ground.tone - 0.05 * np.abs(relief)
+    one, two = (jitter(colour, 8, rng) for colour in rng.permutation(GROUNDS)[:2])
+    mix = np.clip(0.5 + 0.8 * rough_noise(where.shape, 90.0, rng), 0, 1)[where][:, None]
+    picture[where] = lit(one * (1 - mix) + two * mix, light[where])
+    stones = where & (ground.grain + 0.6 * relief > 2.6)
+    picture[stones] *= 0.72
 
 
 def paint_water(picture, where, ground: Ground, rng) -> None:
     """Dark and smooth, blue-green or muddy."""
-    clear, muddy = np.array((44, 72, 78)), np.array((118, 112, 88))
-    mud = rng.beta(0.8, 2.0)
+    clear, muddy = np.array((44, 72, 78)), np.array((94, 100, 82))
+    mud = rng.beta(0.7, 2.0)
     colour = jitter(clear + (muddy - clear) * mud, 5, rng)
     picture[where] = lit(colour, (0.05 * ground.tone + 0.012 * ground.grain)[where])
 
@@ -479,43 +486,9 @@ def paint_roofs(picture, height, where, ground: Ground, town: Town, rng) -> None
     height[where] = np.where(hall, 3, 2)
 
 
-# --- shadow, clouds, light ------------------------------------------------------------
-
-
 def cast_shadows(picture: np.ndarray, height: np.ndarray, sun: np.ndarray) -> None:
     """Darken the low ground beside trees and buildings."""
     shade = np.zeros(height.shape, dtype=bool)
     for step in range(1, int(height.max()) + 1):
         shade |= shifted(height >= step, step * sun)
     picture[shade & (height == 0)] *= np.array((0.5, 0.54, 0.62), dtype=np.float32)
-
-
-def add_clouds(picture: np.ndarray, index: np.ndarray, share: float, sun: np.ndarray, rng: np.random.Generator) -> None:
-    """White clouds, labelled unknown, and their shadows, which keep the label of the land."""
-    score = rough_noise(index.shape, 110.0, rng, octaves=5)
-    cloud = claim(score, np.ones(index.shape, dtype=bool), share)
-    if not cloud.any():
-        return
-    veil = np.clip((score - score[cloud].min()) / 0.5 + 0.35, 0, 1)
-    picture *= 1 - 0.45 * shifted(veil, 22 * sun)[..., None]
-    picture += (np.array((238, 240, 244), dtype=np.float32) - picture) * veil[..., None]
-    index[cloud] = UNKNOWN
-
-
-def expose(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What the camera records, (3, H, W) uint8 >= 1: soft optics, the day's light, haze, noise."""
-    picture = soften(soften(picture, 0), 1)
-    light = rng.normal(1.0, 0.07) * rng.normal(1.0, 0.025, 3)
-    haze = rng.uniform(0, 0.14)
-    picture *= (light * (1 - haze)).astype(np.float32)
-    picture += (haze * np.array((190, 200, 212))).astype(np.float32)
-    picture += rng.normal(0, 1) + 2.5 * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.ascontiguousarray(np.clip(np.rint(picture), 1, 255).astype(np.uint8).transpose(2, 0, 1))
-
-
-def soften(picture: np.ndarray, axis: int) -> np.ndarray:
-    """Blend each pixel with its two neighbours along the axis (weights 1, 4, 1)."""
-    padded = np.pad(picture, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
-    size = picture.shape[axis]
-    before, after = (padded.take(range(start, start + size), axis) for start in (0, 2))
-    return (before + 4 * picture + after) / 6

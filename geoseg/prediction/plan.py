@@ -185,7 +185,7 @@ def require_fit(scene: SceneLike, config: SegmenterConfig) -> None:
         many = len(scene.bands) > config.bands
         choice = ",".join(str(number) for number in range(1, config.bands + 1))
         remedy = f"choose them, for example --bands {choice}" if many else "take a raster that has them all"
-        raise InputError(f"{scene.name}: has {len(scene.bands)} bands, the model takes {config.bands}; {remedy}")
+        raise InputError(f"{scene.name}: has {len(scene.bands)} band(s), the model takes {config.bands}; {remedy}")
     if scene.dtype != config.dtype:
         raise InputError(
             f"{scene.name}: pixels are {scene.dtype}, the model takes {config.dtype}; scale the raster first, "

@@ -196,9 +196,11 @@ def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path
 
 def _grid_of(dataset: rasterio.DatasetReader) -> Grid:
     points, points_crs = dataset.gcps
+    # A GeoTIFF holds one or the other; a CRS beside points but without a transform places nothing.
+    points = points if dataset.transform == IDENTITY else []
     gcps = tuple(GroundControlPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
     return Grid(
-        dataset.crs or (points_crs if gcps else None) or None,
+        (points_crs if gcps else dataset.crs) or None,
         dataset.transform,
         dataset.shape,
         gcps,

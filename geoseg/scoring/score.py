@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
@@ -47,12 +48,13 @@ def score(
     if not isinstance(legend, Legend):
         legend, note = resolve_legend(pairs[0], legend)
         notes += note
-    matrices = {}
+    matrices, said = {}, Counter()
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or len(pairs) == 1, leave=False):
-        matrix, said = score_pair(map_path, truth_path, legend)
+        matrix, messages = score_pair(map_path, truth_path, legend)
         matrices[str(truth_path)] = matrix.without_missing() if ignore_missing else matrix
-        notes += said
-    return Report(legend, matrices, tuple(dict.fromkeys(notes)))
+        said.update(messages)
+    notes += [f"{count} pair(s): {message}" for message, count in said.items()]
+    return Report(legend, matrices, tuple(notes))
 
 
 def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[ConfusionMatrix, list[str]]:
@@ -68,7 +70,7 @@ def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[Confusion
         undefined += odd
     maps.close()
     truths.close()
-    said = [f"{prediction} over {truth}: {alignment.message}"]
+    said = [alignment.message]
     if undefined:
         said.append(f"{truth}: {undefined} pixels of a colour that is no class, ignored")
     return matrix, said

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 import geoseg
 from geoseg.ahead import batches, read_ahead
-from geoseg.datasets.dataset import Dataset, Pair, open_dataset, resolve_data
+from geoseg.datasets.dataset import Dataset, Pair, open_dataset
+from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Sample, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey

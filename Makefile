@@ -1,0 +1,51 @@
+# make demo   environment, install, then the main job on the synthetic sample
+# make test   environment, install, the whole suite
+# Each does all its own set-up. PYTHON=python3.12 takes another Python.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Versions that were tested with this Python; without such a file the newest that fit.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
+SOURCES := setup.cfg pyproject.toml $(CONSTRAINTS)
+
+.PHONY: demo test lint test-matrix clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet "ruff>=0.9"
+	$(BIN)/ruff check .
+
+PYTHON_OLDEST ?= python3.11
+PYTHON_NEWEST ?= python3.13
+
+# The lowest versions setup.cfg allows on the oldest Python, the newest on the newest.
+test-matrix:
+	$(PYTHON_OLDEST) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
+	.venv-lowest/bin/python -m pip install --quiet -c constraints/lowest.txt -e ".[test]"
+	.venv-lowest/bin/python -m pytest -q
+	$(PYTHON_NEWEST) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade pip
+	.venv-newest/bin/python -m pip install --quiet --upgrade -e ".[test]"
+	.venv-newest/bin/python -m pytest -q
+
+clean:
+	rm -rf .venv .venv-lowest .venv-newest build dist demo *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e .
+	touch $@
+
+$(VENV)/installed-test: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e ".[test]"
+	touch $@ $(VENV)/installed

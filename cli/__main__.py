@@ -1,0 +1,5 @@
+"""python -m geoseg_cli"""
+
+from .main import cli
+
+cli(prog_name="geoseg")

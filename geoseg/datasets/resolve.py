@@ -1,0 +1,57 @@
+"""Which data a command takes where none is named; the embedded synthetic sample is the last resort."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from geoseg.datasets.dataset import has_known_layout
+from geoseg.datasets.synthetic import SAMPLE_VERSION, write_sample
+
+DATA_VARIABLE = "GEOSEG_DATA"
+
+
+def resolve_data(data: str | Path | None) -> tuple[Path, str]:
+    """The data folder, and one line that says which it is and why.
+
+    In this order: ``data``; $GEOSEG_DATA; ./data where it has a known layout; the embedded synthetic sample.
+    """
+    if data is not None:
+        return Path(data), f"data: {data}"
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE]), f"data: {os.environ[DATA_VARIABLE]} (from {DATA_VARIABLE})"
+    if has_known_layout(Path("data")):
+        return Path("data"), "data: ./data"
+    folder = embedded_sample()
+    return folder, f"data: the embedded SYNTHETIC sample ({folder}); name a folder, or set {DATA_VARIABLE}, for your own"
+
+
+def embedded_sample() -> Path:
+    """The folder of the synthetic sample, drawn on first use into the user's cache."""
+    folder = _cache_folder() / f"sample-{SAMPLE_VERSION}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        drawing = Path(tempfile.mkdtemp(prefix="sample-", dir=folder.parent))
+        try:
+            write_sample(drawing)
+            os.replace(drawing, folder)
+        except OSError:
+            # Another process was first, and its sample is the same.
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(drawing, ignore_errors=True)
+    return folder
+
+
+def _cache_folder() -> Path:
+    """Where the user's caches are; the temporary folder where there is no home to write to."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(base) / "geoseg"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.gettempdir()) / "geoseg"
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / "geoseg"

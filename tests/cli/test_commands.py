@@ -1,0 +1,65 @@
+"""The commands as typed, in one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+from geoseg_cli.main import cli
+
+
+def run(*words: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def test_sample_train_predict_score(tmp_path: Path) -> None:
+    data, folder, mask = tmp_path / "data", tmp_path / "run", tmp_path / "mask.tif"
+    run("sample", data, "--scenes", 3, "--size", 48, "--seed", 5)
+    trained = run("train", data, "-o", folder, "--loss", "focal", "--width", 4, "--epochs", 1)
+    assert trained.stdout.strip() == str(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json"
+    }  # fmt: skip
+    predicted = json.loads(run("predict", data / "scene.tif", "-o", mask, "--model", folder, "--json").stdout)
+    assert sum(predicted["shares"].values()) == pytest.approx(1)
+    report = json.loads(run("score", mask, data / "truth.tif", "--json").stdout)
+    assert list(report["classes"]) == ["urban", "agriculture", "rangeland", "forest", "water", "barren"]
+    with rasterio.open(mask) as dataset, rasterio.open(data / "scene.tif") as scene:
+        assert (dataset.crs, dataset.transform, dataset.shape) == (scene.crs, scene.transform, scene.shape)
+        assert ((dataset.read(1) == 255) == (scene.dataset_mask() == 0)).all()
+
+
+def test_several_scenes_go_to_a_folder(make_raster: Callable[..., Path], trained_run: Path, tmp_path: Path) -> None:
+    scenes = [make_raster(name=name) for name in ("a.tif", "b.tif")]
+    run("predict", *scenes, "-o", tmp_path / "one.tif", "--model", trained_run, code=2)
+    result = run("predict", *scenes, "-o", f"{tmp_path}/maps/", "--model", trained_run, "--json")
+    assert [Path(record["path"]).name for record in json.loads(result.stdout)] == ["a.tif", "b.tif"]
+    assert sorted(path.name for path in (tmp_path / "maps").glob("*.tif")) == ["a.tif", "b.tif"]
+
+
+def test_dry_run_writes_nothing(make_raster: Callable[..., Path], trained_run: Path, tmp_path: Path) -> None:
+    scene = make_raster(np.ones((3, 100, 90), np.uint8))
+    words = ("predict", scene, "-o", tmp_path / "map.tif", "--model", trained_run, "--window", 40, "--overlap", 8)
+    (record,) = json.loads(run(*words, "--dry-run", "--json").stdout)
+    assert (record["tiles"], record["window"], record["overlap"]) == (9, 40, 8)
+    assert not (tmp_path / "map.tif").exists()
+    assert "9 tiles of 40 px" in run(*words, "--dry-run").stdout
+
+
+def test_info(make_raster: Callable[..., Path], trained_run: Path) -> None:
+    assert "37 x 53 px" in run("info", make_raster()).stdout
+    record = json.loads(run("info", trained_run, "--json").stdout)
+    assert record["kind"] == "model" and record["provenance"]["data"]["synthetic"] is True
+
+
+def test_quiet_silences_messages(trained_run: Path, sample_folder: Path, tmp_path: Path) -> None:
+    words = ("score", sample_folder / "truth.tif", sample_folder / "truth.tif")
+    assert "same grid" in run(*words).stderr
+    assert run(*words, "-q").stderr == "" and run("-q", *words).stderr == ""
