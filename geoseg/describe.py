@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.models.storage import model_file, read_record
+from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.scene import Scene
-from geoseg.raster.writer import LEGEND_TAG
 
 
 def describe(path: str | Path) -> dict[str, Any]:

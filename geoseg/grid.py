@@ -28,7 +28,7 @@ class Window:
 
     def __post_init__(self) -> None:
         values = (self.row, self.col, self.height, self.width)
-        if any(int(value) != value for value in values):
+        if not all(float(value).is_integer() for value in values):
             raise UsageError(f"a window has whole pixels only, got {values}")
         if self.row < 0 or self.col < 0 or self.height < 1 or self.width < 1:
             raise UsageError(f"a window starts at 0 or later and is at least 1 x 1, got {values}")
@@ -126,9 +126,9 @@ class Grid:
 
     @property
     def resolution(self) -> tuple[float, float]:
-        """Size of a pixel along the columns and along the rows, in CRS units."""
+        """(height, width) of a pixel in CRS units."""
         t = self.transform
-        return (t.a**2 + t.d**2) ** 0.5, (t.b**2 + t.e**2) ** 0.5
+        return (t.b**2 + t.e**2) ** 0.5, (t.a**2 + t.d**2) ** 0.5
 
     def __getitem__(self, window: Window) -> Grid:
         return Grid(
@@ -139,7 +139,7 @@ class Grid:
             tuple(_shift_rpc(name, value, window) for name, value in self.rpcs),
         )
 
-    def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
+    def same_as(self, other: Grid, tolerance: float = 0.1) -> bool:
         """True where both cover the same pixels: CRS and shape equal, corners within ``tolerance`` pixels."""
         return self.crs == other.crs and self.shape == other.shape and self._corners_agree(other, tolerance)
 
@@ -161,9 +161,9 @@ class Grid:
         if not self.georeferenced:
             return f"{size}, no georeference"
         crs = self.crs.to_string() if self.crs else "no CRS"
-        across, down = self.resolution
+        down, across = self.resolution
         x, y = self.transform @ (0, 0)
-        return f"{size}, {crs}, pixel {across:.6g} x {down:.6g}, origin ({x:.10g}, {y:.10g})"
+        return f"{size}, {crs}, pixel {down:.6g} x {across:.6g}, origin ({x:.10g}, {y:.10g})"
 
 
 def require_same_shape(first: Grid, second: Grid, first_name: str, second_name: str) -> None:

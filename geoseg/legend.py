@@ -88,13 +88,17 @@ class Legend:
         NO_CLASS where ``valid`` is False, where the code is NODATA, and where an ignored code has no class.
         Raises InputError that lists codes the legend does not know.
         """
-        known = np.full(256, -1, np.int16)
-        known[[NODATA, *(code for code in self.ignore if code < 256)]] = NO_CLASS
-        known[[c.code for c in self.classes]] = range(len(self.classes))
+        table = np.full(256, -1, np.int16)
+        table[NODATA] = NO_CLASS
+        table[[c.code for c in self.classes]] = range(len(self.classes))
         valid = np.ones(codes.shape, bool) if valid is None else valid
         in_range = (codes >= 0) & (codes < 256)
-        index = known[np.where(in_range, codes, 0).astype(np.uint8)]
-        unknown = valid & (~in_range | (index < 0))
+        index = np.where(in_range, table[np.where(in_range, codes, 0).astype(np.uint8)], -1)
+        unknown = valid & (index < 0)
+        if unknown.any():
+            # Ignored codes without a class may be any number the file's dtype holds.
+            index[unknown & np.isin(codes, self.ignore)] = NO_CLASS
+            unknown = valid & (index < 0)
         if unknown.any():
             listed = ", ".join(str(code) for code in np.unique(codes[unknown])[:8])
             raise InputError(
@@ -157,12 +161,12 @@ class Legend:
         """Read ``{"classes": [{"code", "name", "color"}, ...], "ignore": [codes]}``; raises InputError."""
         try:
             classes = tuple(
-                LegendClass(int(c["code"]), str(c["name"]), _colour(c["color"]), str(c.get("description", "")))
+                LegendClass(_whole(c["code"]), str(c["name"]), _colour(c["color"]), str(c.get("description", "")))
                 for c in record["classes"]
             )
-            ignore = tuple(int(code) for code in record.get("ignore", ()))
+            ignore = tuple(_whole(code) for code in record.get("ignore", ()))
             threshold = record.get("rgb_threshold")
-            return cls(str(record.get("name", name)), classes, ignore, None if threshold is None else int(threshold))
+            return cls(str(record.get("name", name)), classes, ignore, None if threshold is None else _whole(threshold))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f'{source}: not a legend ({error!r}); expected {{"classes": [{{"code": 10, "name": "building", '
@@ -181,6 +185,12 @@ class Legend:
             raise InputError(f"{path}: not a legend in JSON ({error})") from error
         default = path.resolve().parent.name if path.stem == "legend" else path.stem
         return cls.from_dict(record, name=default, source=str(path))
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
 
 
 def _colour(text: str) -> Colour:

@@ -43,7 +43,7 @@ def test_every_tile_has_the_full_side_or_the_scene_s(lattice: Lattice) -> None:
 
 
 @given(st.integers(1, 500), st.integers(1, 60), st.data())
-def test_neighbours_share_the_overlap_and_the_last_is_pulled_inward(length: int, side: int, data: st.DataObject) -> None:
+def test_neighbours_share_the_overlap_and_the_last_is_pulled_in(length: int, side: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, side - 1))
     first = starts(length, side, overlap)
     steps = np.diff(first)
@@ -86,7 +86,9 @@ def test_the_tiles_of_an_area_are_those_that_meet_it(lattice: Lattice, data: st.
     row, col = (data.draw(st.integers(0, length - 1)) for length in lattice.shape)
     height, width = (data.draw(st.integers(1, n - at)) for n, at in zip(lattice.shape, (row, col), strict=True))
     area = Window(row, col, height, width)
-    found = [tile for start in lattice.rows_meeting(area) for tile in lattice.windows_of_row(start, area)]
+    rows = lattice.rows_meeting(area)
+    assert rows == [start for start in lattice.rows if any(w.intersect(area) for w in lattice.windows_of_row(start))]
+    found = [tile for start in rows for tile in lattice.windows_of_row(start, area)]
     assert found == [tile for tile in lattice if tile.intersect(area)]
 
 

@@ -61,7 +61,7 @@ def open_dataset(root: str | Path, legend: Legend | str | Path | None = None) ->
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such data folder")
-    pairs = _images_and_labels(root) if _has_images_and_labels(root) else _deepglobe_pairs(root)
+    pairs = _find_pairs(root)
     if not pairs:
         raise InputError(
             f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/ with labels/ and legend.json"
@@ -71,7 +71,7 @@ def open_dataset(root: str | Path, legend: Legend | str | Path | None = None) ->
 
 def has_known_layout(root: Path) -> bool:
     """True where ``open_dataset`` would find pairs."""
-    return root.is_dir() and (_has_images_and_labels(root) or bool(_deepglobe_pairs(root)))
+    return root.is_dir() and bool(_find_pairs(root))
 
 
 def is_synthetic(path: str | Path) -> bool:
@@ -99,6 +99,10 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]] | None:
     if not split["train"]:
         raise InputError(f'{path}: the split has no "train" scenes')
     return split
+
+
+def _find_pairs(root: Path) -> tuple[Pair, ...]:
+    return _images_and_labels(root) if _has_images_and_labels(root) else _deepglobe_pairs(root)
 
 
 def _deepglobe_pairs(root: Path) -> tuple[Pair, ...]:

@@ -58,6 +58,8 @@ class LabelledScene:
         self.labels = Labels(pair.labels, legend)
         self.grid = self.image.grid
         require_same_shape(self.grid, self.labels.grid, self.image.name, self.labels.name)
+        # A data set may have more scenes than a process may hold open.
+        self.close()
         both = self.grid.georeferenced and self.labels.grid.georeferenced
         if both and not self.grid.same_as(self.labels.grid, tolerance=0.1):
             raise InputError(
@@ -69,6 +71,7 @@ class LabelledScene:
         """A window (default: all) at the scene's resolution, and its number of pixels of an undefined colour."""
         pixels, valid = self.image.read(window)
         index, undefined = self.labels.read_counted(window)
+        self.close()
         return Sample(pixels, valid, np.where(valid, index, NO_CLASS).astype(np.uint8)), undefined
 
     def close(self) -> None:
@@ -128,7 +131,7 @@ class Samples:
         """A scene to predict, as training sees it, and its class indices window by window."""
         scene = self.scenes[number]
         if self.framing.window and _is_large(scene):
-            return scene.image, lambda window: scene.read(window)[0].index
+            return scene.image, scene.labels.read
         sample = self.whole(number)
         return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[window.slices]
 

@@ -75,7 +75,7 @@ def ground_sampling_distance(grid: Grid) -> float | None:
     """
     if not grid.georeferenced or grid.crs is None:
         return None
-    across, down = grid.resolution
+    down, across = grid.resolution
     if grid.crs.is_geographic:
         latitude = (grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2))[1]
         return METRES_PER_DEGREE * math.sqrt(across * down * max(math.cos(math.radians(latitude)), 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
@@ -20,9 +21,10 @@ class EncoderUNet(nn.Module):
         self.encoder = _features_only(encoder, bands)
         channels = dict(zip(self.encoder.feature_info.reduction(), self.encoder.feature_info.channels(), strict=True))
         self.stride = max(channels)
+        _require_any_size(self.encoder, encoder, bands, self.stride)
         self._skip_strides = _halvings(self.stride)
-        if set(channels) - {self.stride, *self._skip_strides}:
-            raise ModelError(f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not powers of two")
+        if len(channels) < 2 or set(channels) - {self.stride, *self._skip_strides}:
+            raise ModelError(f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not several powers of two")
         skips = [channels.get(stride, 0) for stride in self._skip_strides]
         self.decoder = Decoder(channels[self.stride], skips, _widths(channels[self.stride], skips), norm)
         self.head = nn.Conv2d(_widths(channels[self.stride], skips)[-1], classes, 1)
@@ -42,6 +44,17 @@ def _features_only(encoder: str, bands: int) -> nn.Module:
         return timm.create_model(encoder, pretrained=False, features_only=True, in_chans=bands)
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
         raise ModelError(f"encoder {encoder!r}: gives no feature maps at several strides ({error})") from error
+
+
+def _require_any_size(network: nn.Module, encoder: str, bands: int, stride: int) -> None:
+    """Some transformers are built for one image size and say so only when they see another."""
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, bands, stride, 2 * stride))
+    except (AssertionError, RuntimeError) as error:
+        raise ModelError(f"encoder {encoder!r}: takes images of one size only ({error})") from error
+    network.train()
 
 
 def _halvings(stride: int) -> list[int]:

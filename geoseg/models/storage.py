@@ -90,6 +90,8 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})[CONFIG_KEY])
+            if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+                raise ModelError(f"{path}: its record holds no model's config")
             return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
     except KeyError as error:
         raise ModelError(f"{path}: carries no record of a geoseg model") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,20 @@ from geoseg.grid import Window
 from geoseg.legend import Legend
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import Scene
+
+
+LEGEND_TAG = "GEOSEG_LEGEND"
+"""The tag in which a class raster carries its legend, as JSON."""
+
+
+def own_legend(scene: Scene) -> Legend | None:
+    """The legend that a class raster carries in its tags; None where it carries none. Raises InputError."""
+    if LEGEND_TAG not in scene.tags:
+        return None
+    try:
+        return Legend.from_dict(json.loads(scene.tags[LEGEND_TAG]), source=scene.name)
+    except ValueError as error:
+        raise InputError(f"{scene.name}: its tag {LEGEND_TAG} is damaged ({error})") from error
 
 
 class Labels:
@@ -28,7 +43,7 @@ class Labels:
             raise InputError(f"{path}: labels have one band of codes or three of colours, not {len(self.scene.bands)}")
         if not np.issubdtype(self.scene.dtype, np.integer):
             raise InputError(f"{path}: labels are whole numbers, not {self.scene.dtype}")
-        self._by_colour = self._palette_speaks_the_legend()
+        self._by_colour = LEGEND_TAG not in self.scene.tags and self._palette_speaks_the_legend()
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 class indices of a window (default: all), NO_CLASS where there is none.
@@ -62,7 +77,7 @@ class Labels:
         return bool(colours) and colours <= {c.colour for c in self.legend.classes}
 
     def _to_colours(self, values: np.ndarray) -> np.ndarray:
-        table = np.zeros((256, 3), np.uint8)
+        table = np.zeros((max(self.scene.colour_table) + 1, 3), np.uint8)
         for value, colour in self.scene.colour_table.items():
             table[value] = colour
         return np.moveaxis(table[values], -1, 0)

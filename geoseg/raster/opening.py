@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import InputError, ResourceError
@@ -18,6 +19,9 @@ GDAL_SETTINGS = {
     # MB. The default is a share of the machine's memory, which a bounded reader has no use for.
     "GDAL_CACHEMAX": 64,
 }
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""rasterio wraps most of GDAL's own errors, but not those of overviews."""
 
 
 @contextmanager
@@ -34,7 +38,7 @@ def reading(path: str, doing: str) -> Iterator[None]:
     try:
         with gdal_settings():
             yield
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise InputError(f"{path}: cannot be {doing}; is the file damaged? ({one_line(error)})") from error
 
 
@@ -44,7 +48,7 @@ def writing(path: str) -> Iterator[None]:
     try:
         with gdal_settings():
             yield
-    except (RasterioError, OSError) as error:
+    except (*GDAL_ERRORS, OSError) as error:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({one_line(error)})") from error
 
 
@@ -63,7 +67,7 @@ def open_raster(path: str) -> rasterio.DatasetReader:
         dataset = rasterio.open(path)
     if dataset.count == 0:
         dataset.close()
-        raise InputError(f"{path}: holds no bands of its own; name one of its subdatasets")
+        raise InputError(f"{path}: holds no bands of its own; write one of its subdatasets to a file with gdal_translate")
     return dataset
 
 

@@ -25,12 +25,13 @@ def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple
     """
     if shape == valid.shape:
         return pixels, valid
-    weight = _resize(valid.astype(np.float32), shape)
-    filled = np.where(valid, pixels, 0).astype(np.float32)
+    # float32 holds every value of 8 and 16 bits.
+    exact = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+    weight = _resize(valid.astype(exact), shape)
+    filled = np.where(valid, pixels, 0).astype(exact)
     mean = _resize(filled, shape) / np.maximum(weight, 1e-6)
     if np.issubdtype(pixels.dtype, np.integer):
-        limits = np.iinfo(pixels.dtype)
-        mean = np.clip(np.floor(mean + 0.5), limits.min, limits.max)
+        mean = np.floor(mean + 0.5)
     return mean.astype(pixels.dtype), weight >= 0.5
 
 
@@ -54,7 +55,7 @@ def _mean_over_area(values: np.ndarray, length: int) -> np.ndarray:
     running = np.zeros((*values.shape[:-1], old + 1), np.float64)
     np.cumsum(values, axis=-1, dtype=np.float64, out=running[..., 1:])
     at_edges = running[..., left] + share * values[..., left]
-    return (np.diff(at_edges, axis=-1) * (length / old)).astype(np.float32)
+    return (np.diff(at_edges, axis=-1) * (length / old)).astype(values.dtype)
 
 
 def _interpolate(values: np.ndarray, length: int) -> np.ndarray:
@@ -62,5 +63,5 @@ def _interpolate(values: np.ndarray, length: int) -> np.ndarray:
     centres = np.clip((np.arange(length) + 0.5) * (old / length) - 0.5, 0, old - 1)
     left = np.minimum(centres.astype(np.int64), max(old - 2, 0))
     right = np.minimum(left + 1, old - 1)
-    share = (centres - left).astype(np.float32)
+    share = (centres - left).astype(values.dtype)
     return values[..., left] * (1 - share) + values[..., right] * share

@@ -94,13 +94,11 @@ class Scene:
 
         Returns (C, H, W) pixels in the file's dtype, raw digital numbers, and (H, W) valid: True where there is data,
         that is where the file's mask is not 0 (nodata, alpha, mask band) and every band is finite.
-        Raises InputError where the file cannot be read there or the window leaves the scene.
+        Raises InputError where the file cannot be read there, UsageError where the window leaves the scene.
         """
-        window = self.grid.window if window is None else Window.of(window)
-        if window.row_stop > self.grid.shape[0] or window.col_stop > self.grid.shape[1]:
-            raise UsageError(f"{self.path}: {window} leaves the scene of {self.grid.shape} (rows, columns)")
+        window = _resolve_window(window, self)
         with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
-            pixels = self._dataset().read(list(self.bands), window=window.to_rasterio())
+            pixels = self._read_pixels(window)
             valid = self._read_mask(window)
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(0)
@@ -128,6 +126,12 @@ class Scene:
                 self._handles.append(self._local.dataset)
         return self._local.dataset
 
+    def _read_pixels(self, window: Window) -> np.ndarray:
+        dataset, where = self._dataset(), window.to_rasterio()
+        if len({dataset.dtypes[number - 1] for number in self.bands}) == 1:
+            return dataset.read(list(self.bands), window=where)
+        return np.stack([dataset.read(number, window=where).astype(self.dtype) for number in self.bands])
+
     def _read_mask(self, window: Window) -> np.ndarray:
         if self._always_valid:
             return np.ones(window.shape, bool)
@@ -154,7 +158,7 @@ class ArrayScene:
             raise InputError(f"{name}: an image is (bands, height, width) of real numbers, got {pixels.shape}")
         finite = np.isfinite(pixels).all(0)
         self.pixels = pixels
-        self.valid = finite if valid is None else finite & valid
+        self.valid = finite if valid is None else finite & valid.astype(bool)
         self.name = name
         self.grid = Grid(None, IDENTITY, pixels.shape[1:]) if grid is None else grid
         self.bands = tuple(range(1, len(pixels) + 1))
@@ -166,7 +170,7 @@ class ArrayScene:
         self, window: Window | None = None, shape: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As Scene.read."""
-        slices = (self.grid.window if window is None else Window.of(window)).slices
+        slices = _resolve_window(window, self).slices
         pixels, valid = self.pixels[:, *slices], self.valid[slices]
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
@@ -174,6 +178,13 @@ class ArrayScene:
         """The array's shape, dtype and sha256."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels)).hexdigest()
         return {"array": list(self.pixels.shape), "dtype": self.dtype, "sha256": digest}
+
+
+def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:
+    window = scene.grid.window if window is None else Window.of(window)
+    if window.row_stop > scene.grid.shape[0] or window.col_stop > scene.grid.shape[1]:
+        raise UsageError(f"{scene.name}: {window} leaves the scene of {scene.grid.shape} (rows, columns)")
+    return window
 
 
 def _resolve_bands(dataset: rasterio.DatasetReader, wanted: Sequence[int] | None, path: str) -> tuple[int, ...]:

@@ -18,10 +18,9 @@ import geoseg
 from geoseg.errors import OutputError, ResourceError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend
+from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import writing
 from geoseg.tiling import BLOCK
-
-LEGEND_TAG = "GEOSEG_LEGEND"
 
 
 class ClassRasterWriter:
@@ -49,20 +48,26 @@ class ClassRasterWriter:
         self.overwrite = overwrite
         self.counts = np.zeros(256, np.int64)
         """(256,) pixels written of each code."""
-        self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.tif")
+        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
         self._checksums: list[tuple[Window, int]] = []
 
     def __enter__(self) -> ClassRasterWriter:
         require_writable(self.path, self.overwrite)
-        with writing(str(self.path)):
-            self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid))
-            self._describe()
+        try:
+            with writing(str(self.path)):
+                self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid))
+                self._describe()
+        except BaseException:
+            self._partial.unlink(missing_ok=True)
+            raise
         return self
 
     def write(self, window: Window, codes: np.ndarray) -> None:
         """Write (H, W) uint8 codes. Windows begin on block borders, do not overlap, and together cover the grid."""
         if window.row % BLOCK or window.col % BLOCK:
             raise UsageError(f"{window} does not begin on a block border of {BLOCK} px")
+        if codes.shape != window.shape or codes.dtype != np.uint8:
+            raise UsageError(f"codes are {window.shape} of uint8 here, got {codes.shape} of {codes.dtype}")
         with writing(str(self.path)):
             self._dataset.write(codes, 1, window=window.to_rasterio())
         self.counts += np.bincount(codes.ravel(), minlength=256)
@@ -80,6 +85,9 @@ class ClassRasterWriter:
             self._partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:
+        written, expected = sum(window.height * window.width for window, _ in self._checksums), self.grid.window
+        if written != expected.height * expected.width:
+            raise UsageError(f"{self.path}: {written} pixels were written of {expected.height * expected.width}")
         self._build_overviews()
         self._verify()
         require_writable(self.path, self.overwrite)

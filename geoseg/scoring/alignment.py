@@ -55,7 +55,8 @@ def align(prediction: Grid, truth: Grid, prediction_name: str, truth_name: str) 
         return Alignment(truth, prediction, "same grid")
     if not both and prediction.shape == truth.shape:
         return Alignment(truth, prediction, "same size")
-    if prediction.same_extent_as(truth) if both else _same_ratio(prediction.shape, truth.shape):
+    resized = prediction.shape != truth.shape
+    if resized and prediction.same_extent_as(truth) if both else _same_ratio(prediction.shape, truth.shape):
         return Alignment(truth, prediction, "nearest")
     raise GridMismatch(
         f"{prediction_name} ({prediction}) does not lie over {truth_name} ({truth}): neither the same grid nor the same "

@@ -43,7 +43,7 @@ def _shrink(picture: np.ndarray, side: int) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
     factor = side / max(image.size)
     # Nearest keeps the legend's colours; enlarging by it shows the pixels as they are.
-    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.NEAREST)
+    return image.resize([max(1, round(length * factor)) for length in image.size], Image.Resampling.NEAREST)
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, legend: Legend, top: int) -> None:

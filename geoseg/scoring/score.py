@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +11,9 @@ from tqdm import tqdm
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError
 from geoseg.legend import DEEPGLOBE, Legend, find_legend
-from geoseg.raster.labels import Labels
+from geoseg.raster.labels import Labels, own_legend
 from geoseg.raster.scene import Scene
-from geoseg.raster.writer import LEGEND_TAG
-from geoseg.scoring.alignment import align
+from geoseg.scoring.alignment import Alignment, align
 from geoseg.scoring.report import Report
 from geoseg.tiling import blocks
 
@@ -22,7 +21,7 @@ WINDOW = 2048
 """Side of the windows that are compared at a time, in truth pixels: a few tens of MB whatever the rasters' size."""
 
 RASTER_ENDINGS = (".tif", ".tiff", ".png", ".vrt", ".jp2")
-MASK_SUFFIXES = ("_mask", "_sat", "_pred")
+MASK_SUFFIXES = re.compile(r"(_mask|_sat|_pred)+$")
 """Left out where files of two folders are matched by stem, so that 7_sat.tif meets 7_mask.png."""
 
 
@@ -48,17 +47,19 @@ def score(
     if not isinstance(legend, Legend):
         legend, note = resolve_legend(pairs[0], legend)
         notes += note
-    matrices, said = {}, Counter()
+    matrices, alignments = {}, Counter()
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or len(pairs) == 1, leave=False):
-        matrix, messages = score_pair(map_path, truth_path, legend)
+        matrix, alignment, undefined = score_pair(map_path, truth_path, legend)
         matrices[str(truth_path)] = matrix.without_missing() if ignore_missing else matrix
-        said.update(messages)
-    notes += [f"{count} pair(s): {message}" for message, count in said.items()]
+        alignments[alignment.message] += 1
+        if undefined:
+            notes.append(f"{truth_path}: {undefined} pixels of a colour that is no class, ignored")
+    notes += [f"{count} pair(s): {message}" for message, count in alignments.items()]
     return Report(legend, matrices, tuple(notes))
 
 
-def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[ConfusionMatrix, list[str]]:
-    """The confusion matrix of one pair, and what there is to say about it."""
+def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[ConfusionMatrix, Alignment, int]:
+    """The confusion matrix of one pair, how they were aligned, and the truth's pixels of an undefined colour."""
     maps, truths = Labels(prediction, legend), Labels(truth, legend)
     _require_own_legend(maps, legend)
     alignment = align(maps.grid, truths.grid, maps.name, truths.name)
@@ -70,10 +71,7 @@ def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[Confusion
         undefined += odd
     maps.close()
     truths.close()
-    said = [alignment.message]
-    if undefined:
-        said.append(f"{truth}: {undefined} pixels of a colour that is no class, ignored")
-    return matrix, said
+    return matrix, alignment, undefined
 
 
 def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
@@ -87,7 +85,7 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], 
     if not common:
         raise InputError(f"{prediction} and {truth}: no raster of the one has the stem of one of the other")
     notes = [
-        f"{folder}: {len(lonely)} raster(s) without a partner left out ({', '.join(sorted(lonely)[:4])} ...)"
+        f"{folder}: {len(lonely)} raster(s) without a partner left out ({', '.join(sorted(lonely)[:4])}{' ...' if len(lonely) > 4 else ''})"
         for folder, lonely in ((prediction, maps.keys() - truths.keys()), (truth, truths.keys() - maps.keys()))
         if lonely
     ]
@@ -100,19 +98,18 @@ def resolve_legend(pair: tuple[Path, Path], wanted: str | Path | None) -> tuple[
         return find_legend(wanted), []
     for path in pair:
         with Scene(path) as scene:
-            if LEGEND_TAG in scene.tags:
-                return Legend.from_dict(json.loads(scene.tags[LEGEND_TAG]), source=str(path)), []
+            if (own := own_legend(scene)) is not None:
+                return own, []
     return DEEPGLOBE, ["no legend given and none in the rasters' tags: taken as DeepGlobe's"]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    rasters = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in RASTER_ENDINGS]
+    # In a DeepGlobe folder the masks are the labels, and the pictures lie beside them.
+    masks = [path for path in rasters if path.stem.endswith("_mask")]
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in RASTER_ENDINGS:
-            continue
-        stem = path.stem
-        for suffix in MASK_SUFFIXES:
-            stem = stem.removesuffix(suffix)
+    for path in masks or rasters:
+        stem = MASK_SUFFIXES.sub("", path.stem)
         if stem in found:
             raise InputError(f"{folder}: {found[stem].name} and {path.name} have the same stem {stem!r}; keep one")
         found[stem] = path
@@ -121,10 +118,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _require_own_legend(maps: Labels, legend: Legend) -> None:
     """A map that says which legend it was made with is not read with another."""
-    if LEGEND_TAG not in maps.scene.tags:
-        return
-    own = Legend.from_dict(json.loads(maps.scene.tags[LEGEND_TAG]), source=maps.name)
-    if [(c.code, c.name) for c in own.classes] != [(c.code, c.name) for c in legend.classes]:
+    own = own_legend(maps.scene)
+    if own is not None and [(c.code, c.name) for c in own.classes] != [(c.code, c.name) for c in legend.classes]:
         raise InputError(
             f"{maps.name}: was made with the legend {own.name!r} ({', '.join(own.names)}), "
             f"not with {legend.name!r} ({', '.join(legend.names)})"

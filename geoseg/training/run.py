@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,14 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path | None, name: str) -> Run:
-        """A new folder, by default ./runs/NAME, or NAME-2 and so on; raises OutputError where a run is there already."""
+        """A run to begin, by default in ./runs/NAME, or NAME-2 and so on; the folder is made with its first file.
+
+        Raises OutputError where a run is there already or no folder can be made.
+        """
         folder = _free_folder(name) if folder is None else Path(folder)
         if any((folder / file).exists() for file in (MODEL_FILE, LAST_FILE)):
             raise OutputError(f"{folder}: holds a run already; --resume goes on with it, or name another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+        require_makeable(folder)
         return cls(folder)
 
     @classmethod
@@ -45,7 +46,8 @@ class Run:
         return run
 
     def write_config(self, record: Mapping[str, Any]) -> None:
-        """config.toml: what was asked for and what was decided, one value a line."""
+        """config.toml, the first file of a run: what was asked for and what was decided, one value a line."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         lines = [f"{key} = {_toml(value)}" for key, value in record.items() if value is not None]
         (self.folder / CONFIG_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -59,6 +61,15 @@ class Run:
     def write_report(self, record: Mapping[str, Any]) -> None:
         """report.json: its presence says that the run is finished."""
         (self.folder / REPORT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def require_makeable(folder: Path) -> None:
+    """Raise OutputError unless ``folder`` is a folder to write into, or can become one."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise OutputError(f"{folder}: cannot be made, {existing} is a file")
+    if not os.access(existing, os.W_OK):
+        raise OutputError(f"{folder}: no right to write in {existing}")
 
 
 def newest_finished_run(runs: Path = RUNS) -> Path:

@@ -22,15 +22,18 @@ import geoseg
 from geoseg.ahead import batches, read_ahead
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.resolve import resolve_data
+from geoseg.datasets.overlap import overlapping
 from geoseg.datasets.samples import Framing, LabelledScene, Sample, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import InputError, ModelError, UsageError
+from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.storage import WEIGHTS_PREFIX, load, read_model_file, save_segmenter
 from geoseg.prediction.plan import resolve_window
+from geoseg.raster.scene import Scene
 from geoseg.training.class_weights import median_frequency_weights
 from geoseg.training.losses import loss_sum
 from geoseg.training.run import Run
@@ -49,12 +52,10 @@ SAMPLE_EPOCHS = 10
 class Progress:
     """Where a run stands."""
 
-    epoch: int = 0
-    """Epochs done."""
     step: int = 0
-    """Optimiser steps done."""
+    """Optimiser steps done; they tell the epoch, and the place in it."""
     history: tuple[dict[str, Any], ...] = ()
-    """One row an epoch."""
+    """One row an epoch, and one for an epoch that --steps cut short."""
 
 
 def train(
@@ -135,6 +136,7 @@ class Trainer:
         settings, framing, window = resolve_framing(settings, scenes["train"])
         found = survey(tqdm(scenes["train"], "looking through", unit="scene", leave=False, delay=2), dataset.legend)
         _say_what_was_found(found, dataset, split)
+        _warn_of_overlaps(split)
         weights = median_frequency_weights(found.counts, dataset.legend.ignored)
         config = SegmenterConfig(
             dataset.legend,
@@ -159,19 +161,24 @@ class Trainer:
         return math.ceil(len(self.train_samples) / self.settings.batch_size)
 
     @property
+    def steps(self) -> int:
+        """Steps to make in all."""
+        return self.settings.steps or self.settings.epochs * self.steps_per_epoch
+
+    @property
     def epochs(self) -> int:
-        """Epochs to run: those of the settings, or as many as the steps take."""
-        steps = self.settings.steps
-        return math.ceil(steps / self.steps_per_epoch) if steps else self.settings.epochs
+        """Epochs that the steps take, the last one perhaps in part."""
+        return math.ceil(self.steps / self.steps_per_epoch)
 
     def fit(self, run: Run, state: Progress, progress: bool = False) -> Progress:
-        """Run the epochs that are left; after each write the last model, and the best where it is the best."""
-        while state.epoch < self.epochs:
-            loss, steps = self._train_epoch(state, progress)
-            found = self._validate()
-            row = self._history_row(state.epoch + 1, state.step + steps, loss, found)
+        """Run the epochs that are left; after each write the best model, where it is the best, and the last."""
+        while state.step < self.steps:
+            epoch, begun = divmod(state.step, self.steps_per_epoch)
+            stop = min(self.steps_per_epoch, begun + self.steps - state.step)
+            loss = self._train_epoch(epoch, begun, stop, progress)
+            row = self._history_row(epoch + 1, state.step + stop - begun, loss, self._validate())
             best = is_best(row, state.history)
-            state = Progress(state.epoch + 1, state.step + steps, (*state.history, row))
+            state = Progress(row["step"], (*state.history, row))
             self._save(run, state, best)
             log.info(_epoch_line(row, self.epochs, best))
         run.write_report(self._report(state))
@@ -188,7 +195,7 @@ class Trainer:
         weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
         self.segmenter.load_state_dict(weights)
         load_optimiser(self.optimiser, tensors)
-        return Progress(record["epoch"], record["step"], tuple(record["history"]))
+        return Progress(record["step"], tuple(record["history"]))
 
     def record(self) -> dict[str, Any]:
         """What was asked for and decided, for config.toml."""
@@ -197,25 +204,26 @@ class Trainer:
         where = {"device": str(self.segmenter.device), "geoseg": geoseg.__version__}
         return self.settings.to_dict() | decided | where | {"data": config.provenance["data"]["folder"]}
 
-    def _train_epoch(self, state: Progress, progress: bool) -> tuple[float, int]:
-        """One pass over the samples: the mean loss over all pixels' weights, and the steps made."""
+    def _train_epoch(self, epoch: int, begun: int, stop: int, progress: bool) -> float:
+        """The batches ``begun`` to ``stop`` of an epoch; returns the mean loss over all their pixels' weights."""
         # Layers that draw (drop path in some encoders) draw the same in an epoch, resumed or not.
-        torch.manual_seed(self.settings.seed * 1_000_003 + state.epoch)
+        torch.manual_seed(self.settings.seed * 1_000_003 + epoch)
         self.segmenter.train()
-        left = self.settings.steps - state.step if self.settings.steps else self.steps_per_epoch
-        steps = min(left, self.steps_per_epoch)
         totals = np.zeros(2)
-        title = f"epoch {state.epoch + 1}/{self.epochs}"
-        with tqdm(total=steps, desc=title, unit="step", disable=not progress, leave=False) as bar:
-            with closing(self._batches(state.epoch)) as drawn:
-                for number, batch in zip(range(steps), drawn, strict=False):
-                    totals += self._step(batch, f"{title}, batch {number + 1}")
-                    bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
-                    bar.update()
-        return totals[0] / max(totals[1], 1e-9), steps
+        title = f"epoch {epoch + 1}/{self.epochs}"
+        with (
+            tqdm(total=stop - begun, desc=title, unit="step", disable=not progress, leave=False) as bar,
+            closing(self._batches(epoch, begun)) as drawn,
+        ):
+            for number, batch in zip(range(begun, stop), drawn, strict=False):
+                totals += self._step(batch, f"{title}, batch {number + 1}")
+                bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
+                bar.update()
+        return totals[0] / max(totals[1], 1e-9)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Sample, ...]]:
-        calls = (partial(self.train_samples.draw, epoch, int(place)) for place in self.train_samples.order(epoch))
+    def _batches(self, epoch: int, begun: int) -> Iterator[tuple[Sample, ...]]:
+        places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
+        calls = (partial(self.train_samples.draw, epoch, int(place)) for place in places)
         with closing(read_ahead(calls, depth=2 * self.settings.batch_size)) as samples:
             yield from batches(samples, self.settings.batch_size)
 
@@ -249,11 +257,10 @@ class Trainer:
         return row | {name: None if math.isnan(value) else round(float(value), 6) for name, value in figures.items()}
 
     def _save(self, run: Run, state: Progress, best: bool) -> None:
-        note = asdict(state)
-        extra = optimiser_tensors(self.optimiser)
-        save_segmenter(self.segmenter, run.last, extra, note)
+        # The best first: a run stopped between the two makes this epoch, and so this model, again.
         if best:
-            save_segmenter(self.segmenter, run.model, note={"epoch": state.epoch, "step": state.step})
+            save_segmenter(self.segmenter, run.model, note={"epoch": state.history[-1]["epoch"], "step": state.step})
+        save_segmenter(self.segmenter, run.last, optimiser_tensors(self.optimiser), asdict(state))
         run.write_history(state.history)
 
     def _report(self, state: Progress) -> dict[str, Any]:
@@ -348,6 +355,20 @@ def _say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
         log.warning("%d training pixels have a colour that is no class; they are ignored", found.undefined)
     if not split.val:
         log.warning("the split has no validation scenes: the model is that of the last epoch")
+
+
+def _warn_of_overlaps(split: Split) -> None:
+    grids = {part: {pair.stem: _grid(pair) for pair in getattr(split, part)} for part in ("train", "val", "test")}
+    for part in ("val", "test"):
+        shared = overlapping(grids["train"], grids[part])
+        if shared:
+            listed = ", ".join(shared[:6])
+            log.warning("%d %s scene(s) show ground that is trained on (%s): their figures flatter", len(shared), part, listed)
+
+
+def _grid(pair: Pair) -> Grid:
+    with Scene(pair.image) as scene:
+        return scene.grid
 
 
 def _epoch_line(row: dict[str, Any], epochs: int, best: bool) -> str:

@@ -42,7 +42,7 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
         )
         for shard in plan.shards:
             for rows in scored_rows(plan, shard, scene, segmenter):
-                index = read_index(rows.window)
+                index = np.where(rows.valid.cpu().numpy(), read_index(rows.window), NO_CLASS).astype(np.uint8)
                 matrix += ConfusionMatrix.from_pair(index, decide(rows, segmenter), len(legend), legend.ignored)
                 totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
     return Validation(matrix, float(LossSum(*totals).mean()))
@@ -52,6 +52,5 @@ def _loss_of(rows: ScoredRows, index: np.ndarray, weights: Tensor, gamma: float,
     place = np.full(256, NO_CLASS, np.uint8)
     place[list(legend.scored)] = range(len(legend.scored))
     target = torch.from_numpy(place[index]).to(rows.scores.device)
-    target = torch.where(rows.valid, target, NO_CLASS)
     log_p = (rows.scores / rows.scores.sum(0).clamp(min=1e-12)).clamp(min=1e-12).log()
     return loss_sum_of_log_p(log_p[None], target[None], weights[list(legend.scored)], gamma)

@@ -49,7 +49,7 @@ def test_logits_are_as_large_as_the_image(norm, height, width):
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 def test_gradient_reaches_every_parameter(norm):
     torch.manual_seed(0)
-    network = UNet(width=4, norm=norm)
+    network = UNet(width=8, norm=norm)
     (network(torch.rand(2, 3, 32, 32)) * torch.randn(2, 7, 32, 32)).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 

@@ -1,4 +1,4 @@
-"""run_shard with networks whose answer is known: equal to a whole-scene computation, whatever the shards and batches."""
+"""run_shard with networks whose answer is known: as over the whole scene, whatever the shards and batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def small_blocks():
 
 def pointwise(image: torch.Tensor) -> torch.Tensor:
     """A 1 x 1 convolution."""
-    return torch.nn.functional.conv2d(image, WHOLE_NUMBERS[:, :, None, None])
+    return torch.nn.functional.conv2d(image, WHOLE_NUMBERS[:, :, None, None].to(image.dtype))
 
 
 def by_place_in_tile(image: torch.Tensor) -> torch.Tensor:
@@ -83,7 +83,24 @@ def oracle_starts(length: int, side: int, overlap: int) -> list[int]:
     return [*found, max(length - side, 0)]
 
 
-def oracle_scores(function, scene: ArrayScene, side: int, overlap: int, fill: float = 0) -> np.ndarray:
+def halve(image: np.ndarray) -> np.ndarray:
+    """(C, 2h, 2w) to (C, h, w): whole numbers nearest to the means of four."""
+    channels, height, width = image.shape
+    return np.floor(image.reshape(channels, height // 2, 2, width // 2, 2).mean((2, 4)) + 0.5)
+
+
+def double(logits: np.ndarray) -> np.ndarray:
+    """(K, h, w) to (K, 2h, 2w), linear between the centres of the pixels."""
+    for axis in (1, 2):
+        length = logits.shape[axis]
+        centres = (np.arange(2 * length) + 0.5) / 2 - 0.5
+        logits = np.apply_along_axis(lambda line: np.interp(centres, np.arange(length), line), axis, logits)  # noqa: B023
+    return logits
+
+
+def oracle_scores(
+    function, scene: ArrayScene, side: int, overlap: int, fill: float = 0, halved: bool = False
+) -> np.ndarray:
     """(6, H, W) float64: softmax of every tile over the scored classes, weighted and summed over the whole scene."""
     shape = scene.grid.shape
     height, width = (min(side, length) for length in shape)
@@ -95,7 +112,9 @@ def oracle_scores(function, scene: ArrayScene, side: int, overlap: int, fill: fl
     for row in oracle_starts(shape[0], side, overlap):
         for col in oracle_starts(shape[1], side, overlap):
             here = np.s_[:, row : row + height, col : col + width]
-            logits = function(torch.from_numpy(np.ascontiguousarray(filled[here]))[None])[0, :6].numpy()
+            tile = halve(filled[here]) if halved else filled[here]
+            logits = function(torch.from_numpy(np.ascontiguousarray(tile))[None])[0, :6].numpy()
+            logits = double(logits) if halved else logits
             e = np.exp(logits - logits.max(0))
             total[here] += e / e.sum(0) * down * across
     return total
@@ -135,6 +154,39 @@ def test_tiles_that_disagree_are_blended_as_over_the_whole_scene(make_segmenter,
     assert np.array_equal(codes[clear], scores.argmax(0)[clear])
     assert np.array_equal(codes == 255, ~scene.valid)
     assert clear.sum() > 0.99 * scene.valid.sum() - 1
+
+
+def neighbourhood(image: torch.Tensor) -> torch.Tensor:
+    """Logits that depend on the neighbours of a pixel within the tile."""
+    return pointwise(torch.nn.functional.avg_pool2d(image, 5, 1, 2, count_include_pad=False))
+
+
+@pytest.mark.parametrize("case", [{"window": 24, "overlap": 6}, {"window": 60, "overlap": 10, "batch_size": 2}])
+def test_what_lies_under_nodata_does_not_reach_its_neighbours(make_segmenter, case):
+    scene = random_scene((50, 70))
+    scores = oracle_scores(neighbourhood, scene, case["window"], case["overlap"], fill=100)
+    first, second = np.sort(scores / scores.sum(0), 0)[:-3:-1]
+    clear = scene.valid & (first - second > 1e-5)
+    segmenter = make_segmenter(neighbourhood, fill=(100.0,) * 3)
+    codes = run_all(make_plan(scene, segmenter, **case, **LOCAL), scene, segmenter)
+    assert np.array_equal(codes[clear], scores.argmax(0)[clear]) and clear.mean() > 0.5
+
+
+def test_scores_of_resampled_windows_lie_on_the_pixels_of_the_scene(make_segmenter):
+    scene, segmenter = random_scene((50, 70), holes=False), make_segmenter(by_place_in_tile)
+    scores = oracle_scores(by_place_in_tile, scene, 32, 8, halved=True)
+    plan = make_plan(scene, segmenter, window=32, size=16, overlap=8, batch_size=2, shard_side=32, **LOCAL)
+    assert np.allclose(all_scores(plan, scene, segmenter), scores, atol=1e-4)
+
+
+def test_nodata_of_resampled_windows_stays_where_it_is(make_segmenter):
+    scene = random_scene((50, 70))
+    other = ArrayScene(np.where(scene.valid, scene.pixels, 255 - scene.pixels), scene.valid)
+    segmenter = make_segmenter(neighbourhood, fill=(100.0,) * 3)
+    plan = make_plan(scene, segmenter, window=32, size=16, **LOCAL)
+    codes = run_all(plan, scene, segmenter)
+    assert np.array_equal(codes == 255, ~scene.valid)
+    assert np.array_equal(run_all(plan, other, segmenter), codes)
 
 
 def all_scores(plan: Plan, scene, segmenter) -> np.ndarray:
@@ -215,16 +267,16 @@ def test_a_network_that_loves_unknown_never_says_it(make_segmenter):
     assert (run_all(make_plan(scene, segmenter, **LOCAL), scene, segmenter) == 2).all()
 
 
-@pytest.mark.parametrize(("ignore", "expected"), [((), 20), ((20,), 30), ((20, 30), 7), ((7,), 20)])
+@pytest.mark.parametrize(("ignore", "expected"), [((), 20), ((10,), 20), ((20,), 7), ((20, 7), 10), ((7,), 20)])
 def test_codes_are_those_of_the_legend_without_the_ignored(make_segmenter, ignore, expected):
     classes = [(10, (0, 0, 1)), (20, (0, 0, 2)), (30, (0, 0, 3)), (7, (0, 0, 4))]
     legend = Legend("mine", tuple(LegendClass(code, f"c{code}", colour) for code, colour in classes), ignore)
 
-    def second_then_third_then_fourth(image):
-        return torch.tensor([0.0, 3, 2, 1])[:, None, None].expand(len(image), -1, *image.shape[2:])
+    def second_then_fourth_then_first(image):
+        return torch.tensor([1.0, 3, 0, 2])[:, None, None].expand(len(image), -1, *image.shape[2:])
 
     scene = random_scene((20, 20), holes=False)
-    segmenter = make_segmenter(second_then_third_then_fourth, legend=legend)
+    segmenter = make_segmenter(second_then_fourth_then_first, legend=legend)
     assert (run_all(make_plan(scene, segmenter, **LOCAL), scene, segmenter) == expected).all()
 
 

@@ -43,7 +43,11 @@ def test_a_truncated_png_is_refused(tmp_path: Path, colours: str, share: float) 
     assert message.startswith(f"{path}: cannot be") and "\n" not in message and caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize("profile", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}, {"compress": "DEFLATE"}], ids=str)
+@pytest.mark.parametrize(
+    "profile",
+    [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}, {"compress": "DEFLATE"}],
+    ids=["strips", "tiles", "deflate"],
+)
 def test_a_truncated_tiff_is_refused(make_raster: MakeRaster, profile: dict) -> None:
     path = make_raster(NOISE, **profile)
     read(path)
@@ -87,7 +91,7 @@ def test_what_is_no_raster_is_refused(tmp_path: Path, name: str, content: bytes)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="missing.tif: no such file"):
+    with pytest.raises(InputError, match=r"missing.tif: no such file"):
         Scene(tmp_path / "missing.tif")
     with pytest.raises(InputError, match="a folder, not a raster"):
         Scene(tmp_path)
@@ -109,7 +113,7 @@ def test_a_vrt_with_a_missing_source_is_refused(make_raster: MakeRaster, tmp_pat
     source = make_raster()
     read(path)
     source.unlink()
-    with pytest.raises(InputError, match="scene.vrt: cannot be"):
+    with pytest.raises(InputError, match=r"scene.vrt: cannot be"):
         read(path)
 
 
@@ -127,14 +131,8 @@ def container(tmp_path: Path) -> Path:
 
 
 def test_a_container_of_rasters_is_refused(container: Path) -> None:
-    with pytest.raises(InputError, match="name one of its subdatasets"):
+    with pytest.raises(InputError, match="write one of its subdatasets to a file"):
         Scene(container)
-
-
-@pytest.mark.xfail(strict=True, raises=InputError, reason="open_raster asks for a subdataset, then calls it no such file")
-def test_a_subdataset_can_be_named(container: Path) -> None:
-    with Scene(f"GPKG:{container}:second") as scene:
-        assert (scene.read()[0][:3] == 9).all()
 
 
 def test_errors_become_geoseg_s_own() -> None:
@@ -151,7 +149,7 @@ def test_errors_become_geoseg_s_own() -> None:
 def test_other_errors_pass(block: Callable) -> None:
     with pytest.raises(ZeroDivisionError), block("a.tif"):
         raise ZeroDivisionError
-    with pytest.raises(InputError, match="^as it was$"), block("a.tif"):
+    with pytest.raises(InputError, match=r"^as it was$"), block("a.tif"):
         raise InputError("as it was")
 
 

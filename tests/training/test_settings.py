@@ -1,0 +1,92 @@
+"""Settings: the paper's rows, what departs from them, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from geoseg.errors import UsageError
+from geoseg.training.settings import SETTINGS, TrainingSettings, resolve_settings
+
+
+def test_baseline_is_the_papers():
+    settings = resolve_settings()
+    assert settings == SETTINGS["baseline"] and settings.setting == "baseline"
+    assert (settings.loss, settings.encoder, settings.norm, settings.width) == ("ce", "plain", "none", 64)
+    assert (settings.epochs, settings.batch_size, settings.lr, settings.focusing) == (30, 2, 1e-4, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("focal", {"loss": "focal"}), ("resnet34", {"encoder": "resnet34", "encoder_weights": "imagenet"})],
+)
+def test_other_rows_change_one_thing(name, changes):
+    settings, baseline = resolve_settings(name).to_dict(), resolve_settings().to_dict()
+    assert {k: v for k, v in settings.items() if baseline[k] != v} == {"setting": name, **changes}
+
+
+@pytest.mark.parametrize(
+    ("setting", "options", "name"),
+    [
+        (None, {"lr": 1e-3}, "custom"),
+        ("focal", {"gamma": 3.0}, "custom"),
+        ("baseline", {"loss": "focal"}, "focal"),
+        (None, {"encoder": "resnet34", "encoder_weights": "imagenet"}, "resnet34"),
+        ("resnet34", {"encoder_weights": "none"}, "custom"),
+        ("focal", {"loss": "ce"}, "baseline"),
+        ("focal", {"epochs": 30, "batch_size": 2}, "focal"),
+        (None, {"seed": 7, "split": "glnet"}, "baseline"),
+        (None, {"window": None, "size": None}, "baseline"),
+        (None, {"steps": 10}, "custom"),
+    ],
+)
+def test_a_name_is_kept_only_by_its_own_values(setting, options, name):
+    assert resolve_settings(setting, **options).setting == name
+
+
+def test_options_override_the_setting():
+    settings = resolve_settings("focal", lr=1e-3, seed=4, width=8, epochs=None)
+    assert (settings.lr, settings.seed, settings.width, settings.epochs, settings.loss) == (1e-3, 4, 8, 30, "focal")
+
+
+@pytest.mark.parametrize("focal", [True, False])
+def test_focusing_is_gamma_for_the_focal_loss_only(focal):
+    assert resolve_settings(loss="focal" if focal else "ce", gamma=3.0).focusing == (3.0 if focal else 0.0)
+
+
+def test_an_unknown_setting_lists_those_there_are():
+    with pytest.raises(UsageError, match=r"'paper'.*baseline, focal"):
+        resolve_settings("paper")
+
+
+@pytest.mark.parametrize("option", ["learning_rate", "setting_", "device"])
+def test_an_unknown_option_is_named(option):
+    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are batch_size"):
+        resolve_settings(**{option: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "--epochs"),
+        ({"batch_size": -1}, "--batch-size"),
+        ({"lr": 0.0}, "--lr"),
+        ({"lr": float("nan")}, "--lr"),
+        ({"window": 0}, "--window"),
+        ({"size": -5}, "--size"),
+        ({"steps": 0}, "--steps"),
+        ({"width": 0}, "--width"),
+        ({"loss": "dice"}, "--loss is one of ce, focal"),
+        ({"norm": "layer"}, "--norm is one of none, batch, group"),
+        ({"gamma": 0.5}, "gamma"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        resolve_settings(**options)
+
+
+def test_settings_survive_json():
+    settings = resolve_settings("focal", window=64, size=32, seed=3)
+    assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
