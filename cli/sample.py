@@ -12,7 +12,9 @@ from . import options
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--scenes", type=click.IntRange(min=1), default=24, show_default=True, metavar="N")
-@click.option("--size", type=click.IntRange(32, 8192), default=256, show_default=True, metavar="PX", help="Side of a scene.")
+@click.option(
+    "--size", type=click.IntRange(32, 8192), default=256, show_default=True, metavar="PX", help="Side of a scene."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
 @options.quiet
 @options.debug

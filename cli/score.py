@@ -17,7 +17,9 @@ log = logging.getLogger("geoseg")
 @click.argument("pred", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @options.legend
-@click.option("--ignore-missing", is_flag=True, help="Leave out truth without a prediction, which else counts as missed.")
+@click.option(
+    "--ignore-missing", is_flag=True, help="Leave out truth without a prediction, which else counts as missed."
+)
 @options.json
 @options.quiet
 @options.debug

@@ -11,14 +11,22 @@ from . import options
 
 @click.command()
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: a new one in ./runs]")
-@click.option("--setting", type=click.Choice(["baseline", "focal", "resnet34"]), help="A row of the paper's ablation.  [default: baseline]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: a new one in ./runs]"
+)
+@click.option(
+    "--setting",
+    type=click.Choice(["baseline", "focal", "resnet34"]),
+    help="A row of the paper's ablation.  [default: baseline]",
+)
 @click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
 @click.option("--gamma", type=float, metavar="X", help="Focusing parameter of the focal loss, 0 or >= 1.  [default: 2]")
 @click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
 @click.option("--norm", type=click.Choice(["none", "batch", "group"]), help="Normalisation layers (the paper: none).")
-@click.option("--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.  [default: 64]")
+@click.option(
+    "--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.  [default: 64]"
+)
 @options.size
 @options.window
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")

@@ -1,6 +1,6 @@
 """geoseg from a GIS script: cut a window out of a scene, label it in memory, and keep its place on Earth.
 
-    python examples/array_to_map.py SCENE.tif RUN [ROW COL HEIGHT WIDTH]
+python examples/array_to_map.py SCENE.tif RUN [ROW COL HEIGHT WIDTH]
 """
 
 from __future__ import annotations

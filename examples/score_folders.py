@@ -1,6 +1,6 @@
 """Predict the test scenes of a data set and score them together: one confusion matrix a scene, pooled figures.
 
-    python examples/score_folders.py DATA RUN MAPS
+python examples/score_folders.py DATA RUN MAPS
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def read_ahead(calls: Iterable[Callable[[], Item]], depth: int = 4) -> Iterator[Item]:
-    """The results of ``calls`` in order, made by another thread, at most ``depth`` of them before they are asked for."""
+    """The results of ``calls`` in order, made by another thread, at most ``depth`` before they are asked for."""
     reader = ThreadPoolExecutor(1, "geoseg-read")
     waiting: deque = deque()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,6 +91,8 @@ class GroundControlPoint(NamedTuple):
 
 
 IDENTITY = Affine.identity()
+METRES_PER_DEGREE = 111_320.0
+"""Along the equator and along meridians, to within 1 %."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,20 @@ class Grid:
         """(height, width) of a pixel in CRS units."""
         t = self.transform
         return (t.b**2 + t.e**2) ** 0.5, (t.a**2 + t.d**2) ** 0.5
+
+    @property
+    def gsd(self) -> float | None:
+        """Ground sampling distance: metres per pixel, the geometric mean of both directions; None without a CRS.
+
+        In a geographic CRS at the latitude of the grid's centre. Good to about 1 %, for comparing resolutions only.
+        """
+        if not self.georeferenced or self.crs is None:
+            return None
+        pixel = math.prod(self.resolution)
+        if not self.crs.is_geographic:
+            return math.sqrt(pixel) * self.crs.linear_units_factor[1]
+        latitude = (self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1]
+        return METRES_PER_DEGREE * math.sqrt(pixel * max(math.cos(math.radians(latitude)), 0.0))
 
     def __getitem__(self, window: Window) -> Grid:
         return Grid(

@@ -35,7 +35,9 @@ class LegendClass:
 
     def __post_init__(self) -> None:
         if not 0 <= self.code < NODATA:
-            remedy = "geoseg writes 255 as nodata: give the class another code" if self.code == NODATA else "use uint8 codes"
+            remedy = (
+                "geoseg writes 255 as nodata: give the class another code" if self.code == NODATA else "use uint8 codes"
+            )
             raise InputError(f"legend: class {self.name!r} has code {self.code}, not in 0 to 254; {remedy}")
         if not self.name.strip() or not self.name.isprintable():
             raise InputError(f"legend: the class with code {self.code} needs a printable name, got {self.name!r}")
@@ -102,8 +104,9 @@ class Legend:
         if unknown.any():
             listed = ", ".join(str(code) for code in np.unique(codes[unknown])[:8])
             raise InputError(
-                f"{source}: {int(unknown.sum())} pixels hold codes that the legend {self.name!r} does not know ({listed}); "
-                "name the right legend with --legend, or list the codes under its \"ignore\""
+                f"{source}: {int(unknown.sum())} pixels hold codes that the legend {self.name!r} does not know "
+                f"({listed}); "
+                'name the right legend with --legend, or list the codes under its "ignore"'
             )
         return np.where(valid, index, NO_CLASS).astype(np.uint8)
 
@@ -205,7 +208,9 @@ DEEPGLOBE = Legend(
     (
         LegendClass(0, "urban", (0, 255, 255), "man-made, built-up areas"),
         LegendClass(1, "agriculture", (255, 255, 0), "farms, cropland, orchards, vineyards, nurseries"),
-        LegendClass(2, "rangeland", (255, 0, 255), "green land that is neither forest nor farmed: grass, sparse vegetation"),
+        LegendClass(
+            2, "rangeland", (255, 0, 255), "green land that is neither forest nor farmed: grass, sparse vegetation"
+        ),
         LegendClass(3, "forest", (0, 255, 0), "land with a certain density of trees"),
         LegendClass(4, "water", (0, 0, 255), "rivers, oceans, lakes, wetlands, ponds"),
         LegendClass(5, "barren", (255, 255, 255), "little or no vegetation: mountains, rock, desert, beaches"),

@@ -33,7 +33,9 @@ def test_numbers_alone_need_no_torch() -> None:
 @pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "info"])
 def test_help_is_light(command: str) -> None:
     words = [*command.split(), "--help"]
-    code = f"from geoseg_cli.main import cli\ntry:\n    cli({words!r})\nexcept SystemExit as stop:\n    assert not stop.code"
+    code = (
+        f"from geoseg_cli.main import cli\ntry:\n    cli({words!r})\nexcept SystemExit as end:\n    assert not end.code"
+    )
     assert loaded_by(code) == set()
 
 

@@ -64,7 +64,7 @@ def open_dataset(root: str | Path, legend: Legend | str | Path | None = None) ->
     pairs = _find_pairs(root)
     if not pairs:
         raise InputError(
-            f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/ with labels/ and legend.json"
+            f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/, labels/ and legend.json"
         )
     return Dataset(root, pairs, _resolve_legend(root, legend), read_split(root / "split.json"))
 
@@ -91,7 +91,9 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         split = {part: tuple(str(stem) for stem in record.get(part, ())) for part in ("train", "val", "test")}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f'{path}: not a split ({error}); expected {{"train": [stems], "val": [...], "test": [...]}}') from error
+        raise InputError(
+            f'{path}: not a split ({error}); expected {{"train": [stems], "val": [...], "test": [...]}}'
+        ) from error
     stems = [stem for part in split.values() for stem in part]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
@@ -126,8 +128,8 @@ def _images_and_labels(root: Path) -> tuple[Pair, ...]:
     images, labels = _rasters_by_stem(root / "images"), _rasters_by_stem(root / "labels")
     lonely = sorted(images.keys() ^ labels.keys())
     if lonely:
-        what = "image without labels" if lonely[0] in images else "labels without an image"
-        raise InputError(f"{root}: {lonely[0]} is an {what}" if lonely[0] in images else f"{root}: {lonely[0]} are {what}")
+        has, lacks = ("images", "labels") if lonely[0] in images else ("labels", "images")
+        raise InputError(f"{root}: {lonely[0]} is in {has}/ but not in {lacks}/ ({len(lonely)} such in all)")
     return tuple(Pair(stem, images[stem], labels[stem]) for stem in sorted(images))
 
 

@@ -19,7 +19,7 @@ def footprint(grid: Grid) -> shapely.Polygon:
 
 
 def overlapping(first: Mapping[str, Grid], second: Mapping[str, Grid]) -> list[str]:
-    """Names in ``second`` of scenes that overlap one of ``first``; only georeferenced scenes of one CRS are compared."""
+    """Names in ``second`` of scenes that overlap one of ``first``; georeferenced scenes of one CRS are compared."""
     known = {name: grid for name, grid in first.items() if grid.georeferenced}
     tree = shapely.STRtree([footprint(grid) for grid in known.values()])
     grids = list(known.values())

@@ -25,7 +25,10 @@ def resolve_data(data: str | Path | None) -> tuple[Path, str]:
     if has_known_layout(Path("data")):
         return Path("data"), "data: ./data"
     folder = embedded_sample()
-    return folder, f"data: the embedded SYNTHETIC sample ({folder}); name a folder, or set {DATA_VARIABLE}, for your own"
+    return (
+        folder,
+        f"data: the embedded SYNTHETIC sample ({folder}); name a folder, or set {DATA_VARIABLE}, for your own",
+    )
 
 
 def embedded_sample() -> Path:

@@ -25,6 +25,10 @@ LARGE_SCENE = 1 << 26
 """Pixels above which a scene is read window by window and never kept whole."""
 
 
+ORDER_STREAM, WINDOW_STREAM = 1, 2
+"""Keep the draws of the order and of the windows apart."""
+
+
 class Sample(NamedTuple):
     """A labelled piece of a scene."""
 
@@ -38,12 +42,14 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Framing:
-    """How training cuts scenes: the same (window, size) that prediction takes."""
+    """How training cuts scenes: the side and size are those that prediction takes."""
 
-    window: int | None
-    """Side in scene pixels of a window at a random place; None takes the whole scene."""
+    side: int
+    """Scene pixels along a side of what is cut: of a window, or of the largest whole scene."""
     size: int
-    """Side in pixels as the network sees it."""
+    """Pixels along the same side as the network sees it."""
+    whole: bool = False
+    """Whole scenes, the smaller ones at the same scale; else windows at random places."""
 
 
 class LabelledScene:
@@ -95,8 +101,8 @@ class Samples:
     @cached_property
     def _scene_of(self) -> list[int]:
         """The scene of each sample of an epoch."""
-        window = self.framing.window
-        counts = [len(Lattice(scene.grid.shape, window, 0)) if window else 1 for scene in self.scenes]
+        side, whole = self.framing.side, self.framing.whole
+        counts = [1 if whole else len(Lattice(scene.grid.shape, side, 0)) for scene in self.scenes]
         return [number for number, count in enumerate(counts) for _ in range(count)]
 
     def __len__(self) -> int:
@@ -104,25 +110,25 @@ class Samples:
 
     def order(self, epoch: int) -> np.ndarray:
         """(len,) int64: the places of the samples in the order in which an epoch takes them."""
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self))
+        return np.random.default_rng((ORDER_STREAM, self.seed, epoch)).permutation(len(self))
 
     def draw(self, epoch: int, place: int) -> Sample:
         """The sample at a place of an epoch, size x size pixels; padded below and right where the scene is smaller."""
         number = self._scene_of[place]
-        side = self.framing.window or max(self.scenes[number].grid.shape)
-        if self.framing.window is None:
-            return pad(self.whole(number), self.framing.size)
-        random = np.random.default_rng((self.seed, epoch, place))
+        side, size = self.framing.side, self.framing.size
+        if self.framing.whole:
+            return pad(self.whole(number), size)
+        random = np.random.default_rng((WINDOW_STREAM, self.seed, epoch, place))
         window = _random_window(self.scenes[number].grid.shape, side, random)
-        return pad(resize(self._cut(number, window), side, self.framing.size), self.framing.size)
+        return pad(resize(self._cut(number, window), side, size), size)
 
     def whole(self, number: int) -> Sample:
-        """A whole scene as training sees it: at its own resolution with a window, resampled to the size without."""
+        """A whole scene as training sees it: at its own resolution where windows are cut, else resampled."""
         if number not in self._kept:
             scene = self.scenes[number]
             sample, _ = scene.read()
-            if self.framing.window is None:
-                sample = resize(sample, max(scene.grid.shape), self.framing.size)
+            if self.framing.whole:
+                sample = resize(sample, self.framing.side, self.framing.size)
             self._keep(number, sample)
             return sample
         return self._kept[number]
@@ -130,10 +136,12 @@ class Samples:
     def as_scene(self, number: int) -> tuple[SceneLike, Callable[[Window], np.ndarray]]:
         """A scene to predict, as training sees it, and its class indices window by window."""
         scene = self.scenes[number]
-        if self.framing.window and _is_large(scene):
+        if not self.framing.whole and _is_large(scene):
             return scene.image, scene.labels.read
         sample = self.whole(number)
-        return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[window.slices]
+        return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[
+            window.slices
+        ]
 
     def _cut(self, number: int, window: Window) -> Sample:
         if _is_large(self.scenes[number]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,14 +9,11 @@ import numpy as np
 
 from geoseg.datasets.samples import LabelledScene
 from geoseg.errors import InputError
-from geoseg.grid import Grid
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.tiling import blocks
 
 WINDOW = 4096
 """Side of the windows in which scenes are looked through, in pixels."""
-METRES_PER_DEGREE = 111_320.0
-"""Along the equator and along meridians, to within 1 %."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def survey(scenes: Iterable[LabelledScene], legend: Legend) -> Survey:
     counts = np.zeros(256, np.int64)
     undefined, pixels_seen, sums, distances = 0, 0, [], []
     for scene in scenes:
-        distances.append(ground_sampling_distance(scene.grid))
+        distances.append(scene.grid.gsd)
         for window in blocks(scene.grid.shape, WINDOW):
             sample, odd = scene.read(window)
             counts += np.bincount(sample.index[sample.valid], minlength=256)
@@ -65,18 +61,3 @@ def survey(scenes: Iterable[LabelledScene], legend: Legend) -> Survey:
         tuple(float(value) for value in np.sum(sums, 0) / max(pixels_seen, 1)),
         float(np.median(known)) if known else None,
     )
-
-
-def ground_sampling_distance(grid: Grid) -> float | None:
-    """Metres per pixel, the geometric mean of both directions at the grid's centre; None without a georeference.
-
-    In a geographic CRS a degree of longitude shrinks with the cosine of the latitude. Good to about 1 %, for
-    comparing resolutions only.
-    """
-    if not grid.georeferenced or grid.crs is None:
-        return None
-    down, across = grid.resolution
-    if grid.crs.is_geographic:
-        latitude = (grid.transform @ (grid.shape[1] / 2, grid.shape[0] / 2))[1]
-        return METRES_PER_DEGREE * math.sqrt(across * down * max(math.cos(math.radians(latitude)), 0.0))
-    return math.sqrt(across * down) * grid.crs.linear_units_factor[1]

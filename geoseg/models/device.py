@@ -12,7 +12,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """"auto" takes a CUDA device where there is one, else the CPU; any other name must be there (ResourceError)."""
+    """ "auto" takes a CUDA device where there is one, else the CPU; any other name must be there (ResourceError)."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -25,7 +25,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
-    """"auto" takes bf16 where the hardware computes in it (CUDA; CPUs with AMX or AVX512-BF16), else fp32."""
+    """ "auto" takes bf16 where the hardware computes in it (CUDA; CPUs with AMX or AVX512-BF16), else fp32."""
     if name not in ("auto", "fp32", "bf16"):
         raise UsageError(f'the precision is "auto", "fp32" or "bf16", got {name!r}')
     if name != "auto":

@@ -24,7 +24,9 @@ class EncoderUNet(nn.Module):
         _require_any_size(self.encoder, encoder, bands, self.stride)
         self._skip_strides = _halvings(self.stride)
         if len(channels) < 2 or set(channels) - {self.stride, *self._skip_strides}:
-            raise ModelError(f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not several powers of two")
+            raise ModelError(
+                f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not several powers of two"
+            )
         skips = [channels.get(stride, 0) for stride in self._skip_strides]
         self.decoder = Decoder(channels[self.stride], skips, _widths(channels[self.stride], skips), norm)
         self.head = nn.Conv2d(_widths(channels[self.stride], skips)[-1], classes, 1)

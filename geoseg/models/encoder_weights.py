@@ -42,7 +42,7 @@ def _from_hub(encoder: str, network: EncoderUNet) -> nn.Module:
         reason = " ".join(str(error).split())[:160]
         raise ModelError(
             f"ImageNet weights of {encoder} could not be fetched ({type(error).__name__}: {reason}); connect to the "
-            "network, or give a local file with --encoder-weights FILE.safetensors, or start from --encoder-weights none"
+            "network, give a local file with --encoder-weights FILE.safetensors, or start from --encoder-weights none"
         ) from error
 
 
@@ -51,7 +51,9 @@ def _from_file(encoder: str, network: EncoderUNet, path: Path) -> nn.Module:
     try:
         return _create(encoder, network, pretrained_cfg_overlay={"file": str(path), "custom_load": False})
     except (RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{path}: does not fit the encoder {encoder} ({' '.join(str(error).split())[:200]})") from error
+        raise ModelError(
+            f"{path}: does not fit the encoder {encoder} ({' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def _create(encoder: str, network: EncoderUNet, **options: object) -> nn.Module:
@@ -79,5 +81,5 @@ def _require_all_tensors(encoder: str, path: Path) -> None:
     missing = [n for n in needed if not n.endswith("num_batches_tracked") and re.sub(r"[._]", "", n) not in plain]
     if missing:
         raise ModelError(
-            f"{path}: lacks {len(missing)} of the {len(needed)} tensors of {encoder} in timm's naming, {missing[0]} first"
+            f"{path}: lacks {len(missing)} of {len(needed)} tensors of {encoder} in timm's naming, {missing[0]} first"
         )

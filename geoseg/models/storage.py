@@ -25,7 +25,10 @@ WEIGHTS_PREFIX = "network."
 
 
 def save_segmenter(
-    segmenter: Segmenter, path: str | Path, extra: Mapping[str, Tensor] | None = None, note: Mapping[str, Any] | None = None
+    segmenter: Segmenter,
+    path: str | Path,
+    extra: Mapping[str, Tensor] | None = None,
+    note: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a segmenter to ``path`` in one step: beside it first, then in its place.
 
@@ -54,7 +57,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Segmenter:
     record, tensors = read_model_file(path)
     segmenter = Segmenter(SegmenterConfig.from_dict(record["config"]))
     _fill(segmenter, {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}, path)
-    segmenter.origin = {"path": str(path), "sha256": model_sha256(path)}
+    segmenter.origin = {"path": str(path.absolute()), "sha256": model_sha256(path)}
     return segmenter.to(device=device, memory_format=torch.channels_last).eval()
 
 
@@ -92,7 +95,8 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
             record = json.loads((file.metadata() or {})[CONFIG_KEY])
             if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
                 raise ModelError(f"{path}: its record holds no model's config")
-            return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}
+            names = file.keys() if tensors else ()
+            return record, {name: file.get_tensor(name) for name in names}
     except KeyError as error:
         raise ModelError(f"{path}: carries no record of a geoseg model") from error
     except (SafetensorError, OSError, ValueError) as error:

@@ -40,7 +40,7 @@ class Prediction:
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """(H, W) uint8 codes of the legend, NODATA (255) where there is no data; read from ``path`` where there is one."""
+        """(H, W) uint8 codes of the legend, NODATA (255) where there is no data; read from ``path`` if there is one."""
         if self._codes is not None:
             return self._codes
         with Scene(self.path) as scene:
@@ -57,7 +57,12 @@ class Prediction:
         """As JSON holds it."""
         shares = {name: None if np.isnan(share) else share for name, share in self.shares.items()}
         pixels = {"data": int(self.counts[:NODATA].sum()), "nodata": int(self.counts[NODATA])}
-        return {"path": str(self.path) if self.path else None, "shape": list(self.grid.shape), **pixels, "shares": shares}
+        return {
+            "path": str(self.path) if self.path else None,
+            "shape": list(self.grid.shape),
+            **pixels,
+            "shares": shares,
+        }
 
     def to_text(self) -> str:
         """One line for the terminal: where the map is, and the classes' shares, the largest first."""
@@ -98,7 +103,8 @@ def predict(
     if output is not None:
         require_writable(output, overwrite)
     scene = open_scene(scene, bands, nodata_rule)
-    _require_other_file(scene, output)
+    if output is not None and isinstance(scene, Scene):
+        require_other_file(scene.path, output)
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(device)).eval()
     plan = make_plan(
@@ -166,9 +172,9 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     }
 
 
-def _require_other_file(scene: SceneLike, output: str | Path | None) -> None:
-    path = getattr(scene, "path", None)
-    if path and output is not None and Path(output).exists() and Path(path).exists() and Path(path).samefile(output):
+def require_other_file(scene: str | Path, output: str | Path) -> None:
+    """Raise UsageError where the output is the scene itself, under whatever name."""
+    if Path(output).exists() and Path(scene).exists() and Path(scene).samefile(output):
         raise UsageError(f"{output}: is the scene itself; give the map another name")
 
 

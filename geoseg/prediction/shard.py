@@ -63,7 +63,8 @@ def run_shard(
     """Compute shard ``index`` of a plan: a pure function of the plan, the scene's pixels and the model's weights.
 
     Args:
-        scene, segmenter: given where they are open already (or live in memory only); else opened from the plan.
+        scene, segmenter: given where they are open already (or live in memory only); else opened from the plan, which
+            checks that neither file has changed.
         advance: called with the number of scene rows that are done.
 
     Raises InputError and ModelError where the scene or the model is not the plan's any more, UsageError where this
@@ -72,6 +73,8 @@ def run_shard(
     shard = plan.shards[index]
     scene = _open_scene(plan) if scene is None else scene
     segmenter = _open_segmenter(plan) if segmenter is None else segmenter
+    if segmenter.origin != plan.model:
+        raise ModelError(f"the plan was made for the model {plan.model['path']}, not for {segmenter.origin['path']}")
     _require_numerics(plan, segmenter)
     codes = np.empty(shard.shape, np.uint8)
     for rows in scored_rows(plan, shard, scene, segmenter):
@@ -163,4 +166,6 @@ def _require_numerics(plan: Plan, segmenter: Segmenter) -> None:
     here = (segmenter.device.type, instruction_set(segmenter.device))
     planned = (plan.numerics.device, plan.numerics.instruction_set)
     if here != planned:
-        raise UsageError(f"the plan was made for {' with '.join(planned)}, this is {' with '.join(here)}; plan again here")
+        raise UsageError(
+            f"the plan was made for {' with '.join(planned)}, this is {' with '.join(here)}; plan again here"
+        )

@@ -16,7 +16,8 @@ def write_image(path: str | Path, pixels: np.ndarray, grid: Grid, nodata: int | 
     height, width = grid.shape
     shape = {"count": len(pixels), "height": height, "width": width, "dtype": pixels.dtype.name, "nodata": nodata}
     layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "DEFLATE", "photometric": "RGB"}
-    with writing(str(path)), rasterio.open(
-        path, "w", driver="GTiff", crs=grid.crs, transform=grid.transform, **shape, **layout
-    ) as target:
+    with (
+        writing(str(path)),
+        rasterio.open(path, "w", driver="GTiff", crs=grid.crs, transform=grid.transform, **shape, **layout) as target,
+    ):
         target.write(pixels)

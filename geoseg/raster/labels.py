@@ -13,7 +13,6 @@ from geoseg.legend import Legend
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import Scene
 
-
 LEGEND_TAG = "GEOSEG_LEGEND"
 """The tag in which a class raster carries its legend, as JSON."""
 

@@ -67,7 +67,9 @@ def open_raster(path: str) -> rasterio.DatasetReader:
         dataset = rasterio.open(path)
     if dataset.count == 0:
         dataset.close()
-        raise InputError(f"{path}: holds no bands of its own; write one of its subdatasets to a file with gdal_translate")
+        raise InputError(
+            f"{path}: holds no bands of its own; write one of its subdatasets to a file with gdal_translate"
+        )
     return dataset
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +32,7 @@ class SceneLike(Protocol):
     dtype: str
     """numpy name of the pixels' dtype."""
 
-    def read(
-        self, window: Window | None = None, shape: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(C, H, W) pixels in the scene's dtype and (H, W) valid, True where there is data."""
         ...
 
@@ -55,9 +54,7 @@ class Scene:
     Raises InputError where the file is missing or no raster, or has not those bands.
     """
 
-    def __init__(
-        self, path: str | Path, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all"
-    ) -> None:
+    def __init__(self, path: str | Path, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all") -> None:
         if nodata_rule not in ("all", "any"):
             raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
         self.path = str(path)
@@ -108,7 +105,12 @@ class Scene:
         """Path, size and modification time of the file, its bands and the nodata rule."""
         stat = Path(self.path).stat()
         identity = {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
-        return {"path": self.path, "bands": list(self.bands), "nodata_rule": self.nodata_rule, **identity}
+        return {
+            "path": os.path.abspath(self.path),
+            "bands": list(self.bands),
+            "nodata_rule": self.nodata_rule,
+            **identity,
+        }
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -166,9 +168,7 @@ class ArrayScene:
         if self.grid.shape != pixels.shape[1:] or self.valid.shape != pixels.shape[1:]:
             raise InputError(f"{name}: the pixels {pixels.shape} are not on the grid {self.grid.shape}")
 
-    def read(
-        self, window: Window | None = None, shape: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As Scene.read."""
         slices = _resolve_window(window, self).slices
         pixels, valid = self.pixels[:, *slices], self.valid[slices]
@@ -176,8 +176,9 @@ class ArrayScene:
 
     def describe(self) -> dict[str, Any]:
         """The array's shape, dtype and sha256."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.pixels)).hexdigest()
-        return {"array": list(self.pixels.shape), "dtype": self.dtype, "sha256": digest}
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
+        digest.update(np.packbits(self.valid))
+        return {"array": list(self.pixels.shape), "dtype": self.dtype, "sha256": digest.hexdigest()}
 
 
 def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:

@@ -123,7 +123,9 @@ class ClassRasterWriter:
         with rasterio.open(self._partial) as dataset:
             for window, checksum in self._checksums:
                 if zlib.crc32(dataset.read(1, window=window.to_rasterio())) != checksum:
-                    raise ResourceError(f"{self.path}: what was written at {window} does not read back; is the disk full?")
+                    raise ResourceError(
+                        f"{self.path}: what was written at {window} does not read back; is the disk full?"
+                    )
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:
@@ -163,10 +165,10 @@ def _sidecar(legend: Legend, counts: np.ndarray) -> str:
         f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
         for i, (name, kind, usage) in enumerate(columns)
     )
-    rows = "".join(
-        f'<Row index="{i}">{"".join(f"<F>{escape(str(v))}</F>" for v in (c.code, c.name, *c.colour, 255, counts[c.code]))}</Row>'
-        for i, c in enumerate(sorted(legend.classes, key=lambda c: c.code))
-    )
+    rows = ""
+    for i, c in enumerate(sorted(legend.classes, key=lambda c: c.code)):
+        values = (c.code, c.name, *c.colour, 255, counts[c.code])
+        rows += f'<Row index="{i}">{"".join(f"<F>{escape(str(value))}</F>" for value in values)}</Row>'
     table = f'<GDALRasterAttributeTable tableType="thematic">{fields}{rows}</GDALRasterAttributeTable>'
     band = f'<PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>{table}</PAMRasterBand>'
     return f"<PAMDataset>{band}</PAMDataset>\n"

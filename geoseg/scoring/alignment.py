@@ -59,8 +59,8 @@ def align(prediction: Grid, truth: Grid, prediction_name: str, truth_name: str) 
     if resized and prediction.same_extent_as(truth) if both else _same_ratio(prediction.shape, truth.shape):
         return Alignment(truth, prediction, "nearest")
     raise GridMismatch(
-        f"{prediction_name} ({prediction}) does not lie over {truth_name} ({truth}): neither the same grid nor the same "
-        "extent; warp one onto the other's grid first (gdalwarp -r near -t_srs ... -te ... -ts ...)"
+        f"{prediction_name} ({prediction}) does not lie over {truth_name} ({truth}): neither the same grid nor the "
+        "same extent; warp one onto the other's grid first (gdalwarp -r near -t_srs ... -te ... -ts ...)"
     )
 
 

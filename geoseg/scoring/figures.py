@@ -33,7 +33,9 @@ def panels(pictures: Sequence[tuple[str, np.ndarray]], legend: Legend, path: str
     for title, image in images:
         draw.text((left, MARGIN // 2), title, INK, font=_font())
         sheet.paste(image, (left, LINE + MARGIN // 2))
-        draw.rectangle((left, LINE + MARGIN // 2, left + image.width - 1, LINE + MARGIN // 2 + image.height - 1), outline=FRAME)
+        draw.rectangle(
+            (left, LINE + MARGIN // 2, left + image.width - 1, LINE + MARGIN // 2 + image.height - 1), outline=FRAME
+        )
         left += image.width + MARGIN
     _draw_legend(draw, legend, top=height - LINE - MARGIN // 2)
     sheet.save(path)

@@ -63,7 +63,7 @@ class Report:
         return self.legend.names[index], value
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: NaN becomes null; the matrix has rows of truth, and a last column of missing predictions."""
+        """As JSON holds it: NaN becomes null; the matrix has rows of truth and a last column of missing predictions."""
         majority, baseline = self.majority_baseline
         matrix = self.matrix
         return {
@@ -104,12 +104,15 @@ class Report:
         width = max(len(name) for name in (*self.iou, "class"))
         lines = [f"{'class':{width}}     IoU  precision  recall      F1    truth px  images"]
         for row in self.rows():
-            figures = "  ".join(f"{_figure(row[k]):>{n}}" for k, n in (("iou", 6), ("precision", 9), ("recall", 6), ("f1", 6)))
+            figures = "  ".join(
+                f"{_figure(row[k]):>{n}}" for k, n in (("iou", 6), ("precision", 9), ("recall", 6), ("f1", 6))
+            )
             lines.append(f"{row['class']:{width}}  {figures}  {row['truth_pixels']:>10}  {row['images']:>6}")
         majority, baseline = self.majority_baseline
+        classes = len(self.iou) - len(self.absent)
         lines += [
-            f"mean IoU {_figure(self.mean_iou)} (pooled over {len(self.matrices)} scene(s), {len(self.iou) - len(self.absent)} classes)"
-            f", pixel accuracy {_figure(self.pixel_accuracy)}",
+            f"mean IoU {_figure(self.mean_iou)} (pooled over {len(self.matrices)} scene(s), {classes} classes), "
+            f"pixel accuracy {_figure(self.pixel_accuracy)}",
             f"majority baseline (all {majority}): mean IoU {_figure(baseline)}",
         ]
         if self.absent:

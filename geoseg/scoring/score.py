@@ -84,12 +84,13 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], 
     common = sorted(maps.keys() & truths.keys())
     if not common:
         raise InputError(f"{prediction} and {truth}: no raster of the one has the stem of one of the other")
-    notes = [
-        f"{folder}: {len(lonely)} raster(s) without a partner left out ({', '.join(sorted(lonely)[:4])}{' ...' if len(lonely) > 4 else ''})"
-        for folder, lonely in ((prediction, maps.keys() - truths.keys()), (truth, truths.keys() - maps.keys()))
-        if lonely
-    ]
+    notes = _left_out(prediction, maps.keys() - truths.keys()) + _left_out(truth, truths.keys() - maps.keys())
     return [(maps[stem], truths[stem]) for stem in common], notes
+
+
+def _left_out(folder: Path, stems: set[str]) -> list[str]:
+    listed = ", ".join(sorted(stems)[:4]) + (", ..." if len(stems) > 4 else "")
+    return [f"{folder}: {len(stems)} raster(s) without a partner left out ({listed})"] if stems else []
 
 
 def resolve_legend(pair: tuple[Path, Path], wanted: str | Path | None) -> tuple[Legend, list[str]]:

@@ -17,7 +17,7 @@ REPORT_FILE, HISTORY_FILE, CONFIG_FILE = "report.json", "history.csv", "config.t
 
 
 class Run:
-    """A run folder: model.safetensors (the best), last.safetensors, history.csv, config.toml, report.json (when done)."""
+    """A run folder: the best model, the last, history.csv, config.toml, and report.json when it is done."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,12 +37,12 @@ class Run:
 
     @classmethod
     def reopen(cls, folder: str | Path | None) -> Run:
-        """The folder of a run to go on with; raises ModelError where it holds none."""
+        """The folder of a run to go on with, from its start where no epoch was finished; raises ModelError for none."""
         if folder is None:
             raise ModelError("--resume needs the run's folder: name it with -o RUN")
         run = cls(Path(folder))
-        if not run.last.is_file():
-            raise ModelError(f"{folder}: holds no {LAST_FILE} to go on from")
+        if not (run.folder / CONFIG_FILE).is_file():
+            raise ModelError(f"{folder}: holds no run to go on with")
         return run
 
     def write_config(self, record: Mapping[str, Any]) -> None:

@@ -21,8 +21,8 @@ from tqdm import tqdm
 import geoseg
 from geoseg.ahead import batches, read_ahead
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
-from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.overlap import overlapping
+from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Sample, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
@@ -96,7 +96,7 @@ def train(
     run = Run.reopen(output) if resume else Run.create(output, settings.setting)
     split = resolve_split(dataset, settings.split, settings.seed)
     trainer = Trainer.prepare(dataset, split, settings, bands, device, precision)
-    state = trainer.restore(run) if resume else Progress()
+    state = trainer.restore(run) if run.last.is_file() else Progress()
     run.write_config(trainer.record())
     trainer.fit(run, state, progress)
     return load(run.model, resolve_device(device))
@@ -133,7 +133,7 @@ class Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
         scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
-        settings, framing, window = resolve_framing(settings, scenes["train"])
+        settings, framing = resolve_framing(settings, scenes["train"])
         found = survey(tqdm(scenes["train"], "looking through", unit="scene", leave=False, delay=2), dataset.legend)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
@@ -147,7 +147,7 @@ class Trainer:
             fill=found.band_means,
             width=settings.width,
             norm=settings.norm,
-            window=window,
+            window=framing.side,
             size=framing.size,
             gsd=found.gsd,
             provenance=provenance(dataset, split, settings, found, weights),
@@ -191,7 +191,9 @@ class Trainer:
         begun = record["config"]["provenance"]["settings"]
         for key, value in self.settings.to_dict().items():
             if begun.get(key) != value and key not in ("setting", "epochs", "steps"):
-                raise UsageError(f"{run.folder}: was begun with {key} {begun.get(key)}, not {value}; resume with the same")
+                raise UsageError(
+                    f"{run.folder}: was begun with {key} {begun.get(key)}, not {value}; resume with the same"
+                )
         weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
         self.segmenter.load_state_dict(weights)
         load_optimiser(self.optimiser, tensors)
@@ -230,8 +232,12 @@ class Trainer:
     def _step(self, batch: tuple[Sample, ...], which: str) -> tuple[float, float]:
         device = self.segmenter.device
         pixels, valid, index = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*batch, strict=True))
-        with autocast(device, self.precision):
-            logits = self.segmenter(TileBatch(pixels, valid))
+        try:
+            with autocast(device, self.precision):
+                logits = self.segmenter(TileBatch(pixels, valid))
+        except ValueError as error:
+            # Batch norm of one sample whose deepest features are 1 x 1.
+            raise UsageError(f"{which}: {error}; take a larger --size, another --batch-size or --norm") from error
         sums = loss_sum(logits, index, self.weights, self.settings.focusing)
         loss = sums.mean()
         if not torch.isfinite(loss):
@@ -252,7 +258,11 @@ class Trainer:
             return row
         matrix, legend = found.matrix, self.segmenter.legend
         iou = matrix.iou()
-        figures = {"val_loss": found.loss, "val_mean_iou": matrix.mean_iou(), "val_pixel_accuracy": matrix.pixel_accuracy()}
+        figures = {
+            "val_loss": found.loss,
+            "val_mean_iou": matrix.mean_iou(),
+            "val_pixel_accuracy": matrix.pixel_accuracy(),
+        }
         figures |= {f"val_iou_{legend.names[i]}": iou[i] for i in legend.scored}
         return row | {name: None if math.isnan(value) else round(float(value), 6) for name, value in figures.items()}
 
@@ -282,15 +292,13 @@ def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | No
     return scenes
 
 
-def resolve_framing(
-    settings: TrainingSettings, scenes: Sequence[LabelledScene]
-) -> tuple[TrainingSettings, Framing, int]:
-    """Settings with their window and size decided, how training cuts scenes, and the window prediction takes by default."""
+def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene]) -> tuple[TrainingSettings, Framing]:
+    """Settings with their size decided, and how training cuts scenes."""
     longest = max(max(scene.grid.shape) for scene in scenes)
     size = settings.size or settings.window or min(PAPER_SIZE, longest)
     window, size = resolve_window((longest, longest), settings.window, size, (0, 0), "the largest training scene")
-    framing = Framing(settings.window, size)
-    return replace(settings, size=size), framing, window
+    framing = Framing(window, size, whole=settings.window is None)
+    return replace(settings, size=size), framing
 
 
 def build_segmenter(config: SegmenterConfig, settings: TrainingSettings) -> Segmenter:
@@ -324,7 +332,11 @@ def provenance(
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimiser as named tensors."""
     state = optimiser.state_dict()["state"]
-    return {f"optimiser.{number}.{key}": value.cpu().contiguous() for number, values in state.items() for key, value in values.items()}
+    return {
+        f"optimiser.{number}.{key}": value.cpu().contiguous()
+        for number, values in state.items()
+        for key, value in values.items()
+    }
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -341,11 +353,13 @@ def is_best(row: dict[str, Any], before: Sequence[dict[str, Any]]) -> bool:
     """True where no earlier epoch has as high a validation mean IoU; without validation the last is taken."""
     value = row.get("val_mean_iou")
     earlier = [r["val_mean_iou"] for r in before if r.get("val_mean_iou") is not None]
-    return value is None and not earlier or value is not None and value > max(earlier, default=-1.0)
+    return (value is None and not earlier) or (value is not None and value > max(earlier, default=-1.0))
 
 
 def _say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
-    log.info("split %s: %d train, %d val, %d test scenes", split.rule, len(split.train), len(split.val), len(split.test))
+    log.info(
+        "split %s: %d train, %d val, %d test scenes", split.rule, len(split.train), len(split.val), len(split.test)
+    )
     shares = ", ".join(f"{n} {s:.1%}" for n, s in zip(dataset.legend.names, found.shares, strict=True))
     log.info("classes in the training scenes: %s", shares)
     never = [dataset.legend.names[i] for i in dataset.legend.scored if not found.counts[i]]
@@ -363,7 +377,9 @@ def _warn_of_overlaps(split: Split) -> None:
         shared = overlapping(grids["train"], grids[part])
         if shared:
             listed = ", ".join(shared[:6])
-            log.warning("%d %s scene(s) show ground that is trained on (%s): their figures flatter", len(shared), part, listed)
+            log.warning(
+                "%d %s scene(s) show ground that is trained on (%s): their figures flatter", len(shared), part, listed
+            )
 
 
 def _grid(pair: Pair) -> Grid:

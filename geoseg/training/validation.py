@@ -34,7 +34,7 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
     legend, config = segmenter.legend, segmenter.config
     matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
     totals = torch.zeros(2, dtype=torch.float64)
-    window = config.window if samples.framing.window else config.size
+    window = config.size if samples.framing.whole else config.window
     for number in range(len(samples.scenes)):
         scene, read_index = samples.as_scene(number)
         plan = make_plan(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner, Result
+
 from geoseg_cli.main import cli
 
 

@@ -73,7 +73,7 @@ def test_generic_layout(generic):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("images/c.tif", "c is an image without labels"), ("labels/c.tif", "c are labels without an image")],
+    [("images/c.tif", "c is in images/ but not in labels/"), ("labels/c.tif", "c is in labels/ but not in images/")],
 )
 def test_lonely_files_are_refused(generic, name, message):
     touch(generic, name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from affine import Affine
+from rasterio.crs import CRS
+
 from geoseg.datasets.overlap import footprint, overlapping
 from geoseg.grid import IDENTITY, Grid
-from rasterio.crs import CRS
 
 UTM, OTHER = CRS.from_epsg(32631), CRS.from_epsg(32632)
 

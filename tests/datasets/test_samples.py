@@ -62,7 +62,7 @@ def test_windows_keep_labels_and_pixels_together(scenes, window, size):
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_whole_scenes_keep_labels_and_pixels_together(scenes, factor):
-    samples = Samples(scenes[:1], Framing(None, 128 // factor))
+    samples = Samples(scenes[:1], Framing(128, 128 // factor, whole=True))
     sample = samples.draw(0, 0)
     assert len(samples) == 1 and sample.index.shape == (128 // factor, 128 // factor)
     assert sample.valid.sum() == 96 * 128 // factor**2
@@ -74,7 +74,7 @@ def test_no_class_is_invented_between_others(make_dataset, size):
     codes = np.where(np.indices((128, 128)).sum(0) // 5 % 2, np.uint8(10), np.uint8(30))
     root = make_dataset({"a": (np.zeros((3, 128, 128), np.uint8), codes)})
     dataset = open_dataset(root)
-    samples = Samples([LabelledScene(dataset.pairs[0], dataset.legend)], Framing(None, size))
+    samples = Samples([LabelledScene(dataset.pairs[0], dataset.legend)], Framing(128, size, whole=True))
     assert set(np.unique(samples.draw(0, 0).index)) == {0, 2}
 
 
@@ -109,7 +109,7 @@ def test_windows_reach_the_whole_scene_and_stay_inside(scenes):
 
 def test_an_epoch_has_as_many_windows_as_cover_the_scenes(scenes):
     assert len(Samples(scenes, Framing(32, 32))) == 3 * 4 + 2 * 3 + 1
-    assert len(Samples(scenes, Framing(None, 64))) == 3
+    assert len(Samples(scenes, Framing(128, 64, whole=True))) == 3
 
 
 def test_order_is_a_permutation_of_each_epoch(scenes):
@@ -157,7 +157,7 @@ def test_resize_gives_no_class_where_less_than_half_is_valid():
 
 
 @pytest.mark.parametrize(("name", "value"), [("LARGE_SCENE", 10), ("MEMORY", 0), ("MEMORY", 50_000)])
-@pytest.mark.parametrize("framing", [Framing(32, 16), Framing(None, 64)])
+@pytest.mark.parametrize("framing", [Framing(32, 16), Framing(128, 64, whole=True)])
 def test_what_does_not_fit_in_memory_gives_the_same_samples(scenes, monkeypatch, name, value, framing):
     kept = Samples(scenes, framing)
     expected = [kept.draw(0, place) for place in range(len(kept))]
@@ -178,7 +178,7 @@ def test_a_scene_to_predict_is_the_scene_with_its_classes(scenes, monkeypatch, l
 
 
 def test_a_whole_scene_is_predicted_as_it_is_trained(scenes):
-    scene, read_index = Samples(scenes, Framing(None, 64)).as_scene(0)
+    scene, read_index = Samples(scenes, Framing(128, 64, whole=True)).as_scene(0)
     assert scene.grid.shape == (48, 64)
     pixels, _ = scene.read()
     assert np.array_equal(read_index(scene.grid.window), class_at(*pixels[:2].astype(int)))

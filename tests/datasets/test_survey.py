@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from geoseg.datasets import survey as module
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.samples import LabelledScene
-from geoseg.datasets.survey import ground_sampling_distance, survey
+from geoseg.datasets.survey import survey
 from geoseg.errors import InputError
 from geoseg.grid import Grid
 
@@ -87,14 +87,14 @@ def test_gsd_is_the_median_of_those_that_have_one(make_dataset):
     ids=["metres", "rotated", "feet", "equator", "60 degrees north"],
 )
 def test_ground_sampling_distance(epsg, transform, expected):
-    found = ground_sampling_distance(Grid(CRS.from_epsg(epsg), transform, (10, 10)))
+    found = Grid(CRS.from_epsg(epsg), transform, (10, 10)).gsd
     assert found == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(("epsg", "transform"), [(None, Affine(2, 0, 5, 0, -2, 9)), (32631, Affine.identity())])
 def test_no_georeference_no_distance(epsg, transform):
     crs = CRS.from_epsg(epsg) if epsg else None
-    assert ground_sampling_distance(Grid(crs, transform, (4, 4))) is None
+    assert Grid(crs, transform, (4, 4)).gsd is None
 
 
 def test_scenes_of_other_bands_are_refused(make_dataset):

@@ -86,8 +86,7 @@ def test_blocks_of_the_real_size(make_segmenter, make_raster, random_pixels, tmp
     options = {"window": 400, "overlap": 50, **LOCAL}
     scene, segmenter = make_raster(pixels), make_segmenter(pointwise)
     maps = [
-        geoseg.predict(scene, segmenter, tmp_path / f"{side}.tif", shard_side=side, **options)
-        for side in (512, 8192)
+        geoseg.predict(scene, segmenter, tmp_path / f"{side}.tif", shard_side=side, **options) for side in (512, 8192)
     ]
     assert [len(m.plan.shards) for m in maps] == [6, 1]
     assert all(np.array_equal(m.codes, answer(pixels)) for m in maps)

@@ -128,9 +128,7 @@ def corner(pixels: np.ndarray, value: float) -> np.ndarray:
     return pixels
 
 
-@pytest.mark.parametrize(
-    ("rule", "expected"), [("all", [[0, 0], [2, 4]]), ("any", [[0, 0], [0, 1], [2, 4]])]
-)
+@pytest.mark.parametrize(("rule", "expected"), [("all", [[0, 0], [2, 4]]), ("any", [[0, 0], [0, 1], [2, 4]])])
 @pytest.mark.parametrize("nodata", [0, 500])
 def test_a_pixel_is_invalid_where_all_or_any_bands_are_nodata(
     make_raster: MakeRaster, rule: str, expected: list[list[int]], nodata: int

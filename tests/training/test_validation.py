@@ -28,7 +28,7 @@ def scenes_of(folder) -> list[LabelledScene]:
 @pytest.fixture(scope="module")
 def window_run(sample_folder, tmp_path_factory):
     run = tmp_path_factory.mktemp("windows") / "run"
-    options = {"width": 8, "norm": "group", "window": 24, "size": 16, "epochs": 2, "lr": 1e-2, "split": "50/50/0"}
+    options = {"width": 8, "norm": "group", "window": 24, "size": 16, "epochs": 3, "lr": 3e-2, "split": "50/50/0"}
     geoseg.train(sample_folder, run, **options, **LOCAL)
     return run
 
@@ -61,7 +61,7 @@ def test_history_holds_what_validation_finds(window_run, sample_folder):
 
 def test_whole_scenes_are_validated_at_the_size_they_are_trained_at(trained_run, sample_folder):
     model, scenes = geoseg.load(trained_run), scenes_of(sample_folder)
-    samples = Samples(scenes, Framing(None, 64))
+    samples = Samples(scenes, Framing(64, 64, whole=True))
     expected = ConfusionMatrix.empty(7, (6,))
     for number in range(6):
         sample = samples.whole(number)
@@ -72,7 +72,7 @@ def test_whole_scenes_are_validated_at_the_size_they_are_trained_at(trained_run,
 
 def test_whole_scenes_that_were_shrunk_are_one_tile(make_segmenter, sample_folder):
     model = make_segmenter(by_colour, window=64, size=32)
-    validate(model, Samples(scenes_of(sample_folder)[:2], Framing(None, 32)), WEIGHTS, 0.0, "fp32")
+    validate(model, Samples(scenes_of(sample_folder)[:2], Framing(64, 32, whole=True)), WEIGHTS, 0.0, "fp32")
     assert model.network.calls == [(1, 3, 32, 32)] * 2
 
 
@@ -99,5 +99,5 @@ def test_loss_is_that_of_the_scored_classes(make_segmenter, sample_folder, gamma
 def test_it_leaves_the_weights_alone(trained_run, sample_folder):
     model = geoseg.load(trained_run).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    validate(model, Samples(scenes_of(sample_folder)[:1], Framing(None, 64)), WEIGHTS, 0.0, "fp32")
+    validate(model, Samples(scenes_of(sample_folder)[:1], Framing(64, 64, whole=True)), WEIGHTS, 0.0, "fp32")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

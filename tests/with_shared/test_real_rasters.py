@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner, Result
-from geoseg_cli.main import cli
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
+
+from geoseg_cli.main import cli
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 VARIETY = sorted(path for path in DATA.glob("geotiff_variety/*") if path.suffix in (".tif", ".jpg", ".vrt"))

@@ -15,7 +15,7 @@ from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load
 from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.predict import Prediction, predict
+from geoseg.prediction.predict import Prediction, predict, require_other_file
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.writer import require_writable
 from geoseg.training.run import newest_finished_run
@@ -52,14 +52,15 @@ class PlannedScene:
 
     def describe(self) -> str:
         """In a few lines for the terminal."""
-        plan, (height, width) = self.plan, self.plan.lattice.shape
-        numerics = plan.numerics
+        plan, lattice, numerics = self.plan, self.plan.lattice, self.plan.numerics
+        (height, width), buffers = lattice.shape, plan.memory(self.classes) / 2**20
         return (
             f"{self.scene} -> {self.output}: {height} x {width} px (rows x columns)\n"
-            f"  {plan.forwarded} tiles of {plan.lattice.side} px seen at {plan.size} px, overlap {plan.lattice.overlap} px: "
+            f"  {plan.forwarded} tiles of {lattice.side} px seen at {plan.size} px, overlap {lattice.overlap} px: "
             f"{plan.repeated_work:.2f} pixels forwarded per scene pixel\n"
-            f"  {len(plan.shards)} shard(s); {plan.memory(self.classes) / 2**20:.0f} MiB of buffers beside the network's own\n"
-            f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, batches of {numerics.batch_shape[0]}"
+            f"  {len(plan.shards)} shard(s); {buffers:.0f} MiB of buffers beside the network's own\n"
+            f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, "
+            f"batches of {numerics.batch_shape[0]}"
         )
 
 
@@ -145,7 +146,8 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    for target in targets:
+    for path, target in zip(scenes, targets, strict=True):
         if target.parent.is_dir() or not folder:
+            require_other_file(path, target)
             require_writable(target, overwrite)
     return targets

@@ -13,7 +13,7 @@ import geoseg
 from geoseg.datasets.dataset import SYNTHETIC_MARK, is_synthetic
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.models.storage import load, save_segmenter
-from geoseg.prediction.jobs import plan_scenes, predict_scenes, resolve_model, resolve_outputs
+from geoseg.predict_scenes import plan_scenes, predict_scenes, resolve_model, resolve_outputs
 from geoseg.training.run import REPORT_FILE
 
 LOCAL = {"device": "cpu", "precision": "fp32"}
@@ -102,7 +102,7 @@ def test_the_default_model_is_of_the_newest_finished_run(trained_run, here, samp
     add_run(trained_run, "unfinished", 40)
     os.unlink(f"runs/unfinished/{REPORT_FILE}")
     caplog.set_level("INFO", "geoseg")
-    assert resolve_model(None, [sample_folder / "scene.tif"]).origin["path"] == "runs/new/model.safetensors"
+    assert resolve_model(None, [sample_folder / "scene.tif"]).origin["path"].endswith("/runs/new/model.safetensors")
     assert "runs/new (the newest finished run)" in caplog.text
 
 
@@ -156,5 +156,8 @@ def test_a_dry_run_computes_and_writes_nothing(scenes, trained_run, tmp_path, mo
 def test_a_dry_run_refuses_what_the_run_would(scenes, trained_run, tmp_path):
     with pytest.raises(UsageError, match="folder"):
         plan_scenes(scenes, str(tmp_path / "map.tif"), trained_run)
+    (tmp_path / "map.tif").write_bytes(b"")
     with pytest.raises(OutputError, match="exists"):
-        plan_scenes(scenes[:1], str(scenes[0]), trained_run)
+        plan_scenes(scenes[:1], str(tmp_path / "map.tif"), trained_run)
+    with pytest.raises(UsageError, match="is the scene itself"):
+        plan_scenes(scenes[:1], str(scenes[0]), trained_run, overwrite=True)
