@@ -122,7 +122,7 @@ def test_weights_that_do_not_fit_are_refused_whole(network, weights_file, spoil)
 
 
 def test_the_missing_tensor_is_named(network, weights_file):
-    with pytest.raises(ModelError, match=r"lacks 1 of the .* layer2\.0\.conv1\.weight"):
+    with pytest.raises(ModelError, match=r"lacks 1 of .* layer2\.0\.conv1\.weight"):
         load_encoder_weights(network, "resnet10t", str(weights_file(without_one(state_of()))))
 
 
