@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import click
 
 from geoseg import __version__
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, ResourceError
 
 from . import options
 from .info import info
@@ -28,6 +29,7 @@ class Commands(click.Group):
         args = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in args
         _show_messages()
+        _stop_on_termination()
         try:
             code = super().main(args, *rest, **kwargs)
         except click.ClickException as error:
@@ -44,10 +46,29 @@ class Commands(click.Group):
         except Exception as error:
             if debug:
                 raise
-            reason = " ".join(str(error).split())
-            click.echo(f"geoseg: unexpected {type(error).__name__}: {reason} (--debug shows where)", err=True)
-            code = 1
+            reason = " ".join(str(error).split())[:300]
+            if _is_out_of_memory(error):
+                click.echo(f"geoseg: out of memory ({reason}); take a smaller --window, --size or batch", err=True)
+                code = ResourceError.exit_code
+            else:
+                click.echo(f"geoseg: unexpected {type(error).__name__}: {reason} (--debug shows where)", err=True)
+                code = 1
         sys.exit(code or 0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """numpy's and torch's ways to say it; torch on the CPU has no class of its own for it."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def _stop_on_termination() -> None:
+    """SIGTERM ends a command as Ctrl-C does: unfinished files are removed."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _show_messages() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -40,10 +41,11 @@ from . import options
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o after its last finished epoch.")
+@options.json
 @options.quiet
 @options.debug
 @click.pass_obj
-def train(obj: dict, data: Path | None, output: Path | None, **given) -> None:
+def train(obj: dict, data: Path | None, output: Path | None, as_json: bool, **given) -> None:
     """Train a segmenter on DATA.
 
     DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.
@@ -56,4 +58,5 @@ def train(obj: dict, data: Path | None, output: Path | None, **given) -> None:
     import geoseg
 
     segmenter = geoseg.train(data, output, progress=obj["progress"], **given)
-    click.echo(Path(segmenter.origin["path"]).parent)
+    run = Path(segmenter.origin["path"]).parent
+    click.echo(json.dumps({"run": str(run), **json.loads((run / "report.json").read_text())}) if as_json else run)

@@ -11,9 +11,13 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def read_ahead(calls: Iterable[Callable[[], Item]], depth: int = 4) -> Iterator[Item]:
-    """The results of ``calls`` in order, made by another thread, at most ``depth`` before they are asked for."""
-    reader = ThreadPoolExecutor(1, "geoseg-read")
+def reader_thread() -> ThreadPoolExecutor:
+    """One thread that reads; each has handles of its own, so one serves a whole prediction. A context manager."""
+    return ThreadPoolExecutor(1, "geoseg-read")
+
+
+def read_ahead(reader: ThreadPoolExecutor, calls: Iterable[Callable[[], Item]], depth: int = 4) -> Iterator[Item]:
+    """The results of ``calls`` in order, made by the reader, at most ``depth`` before they are asked for."""
     waiting: deque = deque()
     try:
         for call in calls:
@@ -23,7 +27,8 @@ def read_ahead(calls: Iterable[Callable[[], Item]], depth: int = 4) -> Iterator[
         while waiting:
             yield waiting.popleft().result()
     finally:
-        reader.shutdown(cancel_futures=True)
+        for call in waiting:
+            call.cancel()
 
 
 def batches(items: Iterable[Item], count: int) -> Iterator[tuple[Item, ...]]:

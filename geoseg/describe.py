@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from geoseg.models.segmenter import SegmenterConfig
 from geoseg.models.storage import model_file, read_record
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.scene import Scene
@@ -31,8 +32,9 @@ def describe_raster(path: Path) -> dict[str, Any]:
 def describe_model(path: Path) -> dict[str, Any]:
     """Kind, classes, network, window and size, and how it was trained."""
     record = read_record(path)
-    config = record["config"]
-    keys = ("encoder", "norm", "bands", "dtype", "window", "size", "gsd", "provenance")
-    classes = [entry["name"] for entry in config["legend"]["classes"]]
-    what = {"kind": "model", "file": str(model_file(path)), "version": record["version"], "classes": classes}
-    return what | {key: config[key] for key in keys} | {"epoch": record.get("epoch"), "step": record.get("step")}
+    config = SegmenterConfig.from_dict(record["config"])
+    keys = ("encoder", "norm", "bands", "band_numbers", "dtype", "window", "size", "gsd", "provenance")
+    classes = list(config.legend.names)
+    what = {"kind": "model", "file": str(model_file(path)), "version": record.get("version"), "classes": classes}
+    made = {key: record.get(key) for key in ("epoch", "step")}
+    return what | {key: getattr(config, key) for key in keys} | made

@@ -72,6 +72,7 @@ class Legend:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names in the order of the indices."""
         return tuple(c.name for c in self.classes)
 
     @property

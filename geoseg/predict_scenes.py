@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load
 from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.predict import Prediction, predict, require_other_file
+from geoseg.prediction.predict import Prediction, predict, require_other_file, resolve_bands
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.writer import require_writable
 from geoseg.training.run import newest_finished_run
@@ -82,7 +81,7 @@ def predict_scenes(
     targets = resolve_outputs(scenes, output, overwrite)
     segmenter = resolve_model(model, scenes)
     for path, target in zip(scenes, targets, strict=True):
-        with closing(Scene(path, bands, nodata_rule)) as scene:
+        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", path)
             yield predict(scene, segmenter, target, overwrite=overwrite, progress=progress, **options)
@@ -106,7 +105,7 @@ def plan_scenes(
         PlannedScene(
             path,
             target,
-            make_plan(Scene(path, bands, nodata_rule), segmenter, device=device, **options),
+            make_plan(Scene(path, resolve_bands(bands, segmenter), nodata_rule), segmenter, device=device, **options),
             len(segmenter.legend.scored),
         )
         for path, target in zip(scenes, targets, strict=True)

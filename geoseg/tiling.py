@@ -6,8 +6,10 @@ that any shard, on any machine, cuts the very same tiles.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from geoseg.errors import UsageError
 from geoseg.grid import Window
@@ -33,12 +35,12 @@ class Lattice:
         if not 0 <= self.overlap < self.side:
             raise UsageError(f"the overlap ({self.overlap} px) is not in 0 to {self.side - 1}, below the window's side")
 
-    @property
+    @cached_property
     def rows(self) -> list[int]:
         """First pixel rows of the lattice's rows of windows."""
         return starts(self.shape[0], self.side, self.overlap)
 
-    @property
+    @cached_property
     def cols(self) -> list[int]:
         """First pixel columns of the lattice's columns of windows."""
         return starts(self.shape[1], self.side, self.overlap)
@@ -52,17 +54,24 @@ class Lattice:
 
     def windows_of_row(self, row: int, area: Window | None = None) -> Iterator[Window]:
         """The windows that start at pixel row ``row``, left to right; with ``area`` those that meet it."""
-        height = min(self.side, self.shape[0])
-        width = min(self.side, self.shape[1])
-        for col in self.cols:
-            window = Window(row, col, height, width)
-            if area is None or window.intersect(area):
-                yield window
+        height, width = (min(self.side, length) for length in self.shape)
+        if area is not None and (row >= area.row_stop or row + height <= area.row):
+            return
+        for col in self.cols if area is None else self.cols_meeting(area):
+            yield Window(row, col, height, width)
 
     def rows_meeting(self, area: Window) -> list[int]:
         """Those of ``rows`` whose windows meet ``area``."""
-        height = min(self.side, self.shape[0])
-        return [row for row in self.rows if row < area.row_stop and row + height > area.row]
+        return _meeting(self.rows, min(self.side, self.shape[0]), area.row, area.row_stop)
+
+    def cols_meeting(self, area: Window) -> list[int]:
+        """Those of ``cols`` whose windows meet ``area``."""
+        return _meeting(self.cols, min(self.side, self.shape[1]), area.col, area.col_stop)
+
+
+def _meeting(firsts: list[int], length: int, start: int, stop: int) -> list[int]:
+    """Of intervals of one length, by their sorted first pixels, those that meet ``start`` to ``stop``."""
+    return firsts[bisect_right(firsts, start - length) : bisect_left(firsts, stop)]
 
 
 def blocks(shape: tuple[int, int], side: int) -> list[Window]:

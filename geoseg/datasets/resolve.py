@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from geoseg.datasets.dataset import has_known_layout
 from geoseg.datasets.synthetic import SAMPLE_VERSION, write_sample
+from geoseg.errors import OutputError
 
 DATA_VARIABLE = "GEOSEG_DATA"
 
@@ -35,17 +35,12 @@ def embedded_sample() -> Path:
     """The folder of the synthetic sample, drawn on first use into the user's cache."""
     folder = _cache_folder() / f"sample-{SAMPLE_VERSION}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        drawing = Path(tempfile.mkdtemp(prefix="sample-", dir=folder.parent))
         try:
-            write_sample(drawing)
-            os.replace(drawing, folder)
-        except OSError:
+            write_sample(folder)
+        except OutputError:
             # Another process was first, and its sample is the same.
             if not folder.is_dir():
                 raise
-        finally:
-            shutil.rmtree(drawing, ignore_errors=True)
     return folder
 
 

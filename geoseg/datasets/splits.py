@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -25,6 +26,12 @@ class Split:
     train: tuple[Pair, ...]
     val: tuple[Pair, ...]
     test: tuple[Pair, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the stems of the parts, in their order: equal for equal splits, wherever the data lie."""
+        stems = [[pair.stem for pair in part] for part in (self.train, self.val, self.test)]
+        return hashlib.sha256(json.dumps(stems).encode()).hexdigest()
 
 
 def resolve_split(dataset: Dataset, rule: str | None = None, seed: int = 0) -> Split:

@@ -7,6 +7,10 @@ is photographed and written to files. Nothing here is evidence about real land.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +34,7 @@ from geoseg.datasets.landscape import (
     shifted,
 )
 from geoseg.errors import OutputError
+from geoseg.files import disk_errors
 from geoseg.grid import Grid
 from geoseg.legend import DEEPGLOBE, NO_CLASS
 from geoseg.raster.image import write_image
@@ -138,16 +143,22 @@ def write_sample(
         seed: of the world; the same seed gives the same files.
         progress: show a bar on stderr.
 
-    Raises OutputError where the folder holds something or cannot be made.
+    Written beside its place and renamed when whole. Raises OutputError where the folder holds something or cannot be
+    made, ResourceError where the disk is full.
     """
-    directory = _empty_folder(Path(directory))
+    directory = Path(directory)
+    with _whole_or_nothing(directory) as drawing:
+        _write_files(drawing, scenes, size, seed, progress)
+
+
+def _write_files(directory: Path, scenes: int, size: int, seed: int, progress: bool) -> None:
+    readme = README.format(seed=seed, scenes=scenes, size=size, gsd=GSD)
+    (directory / SYNTHETIC_MARK).write_text(readme, encoding="utf-8")
     ids = [f"{FIRST_ID + number:06d}" for number in range(scenes)]
     for number, name in enumerate(tqdm(ids, "drawing", unit="scene", disable=not progress, leave=False)):
         write_pair(directory, name, *draw_scene((size, size), seed, number))
     write_split(directory, ids)
     write_georeferenced(directory, *draw_scene((2 * size + 37, 2 * size + 53), seed, scenes))
-    readme = README.format(seed=seed, scenes=scenes, size=size, gsd=GSD)
-    (directory / SYNTHETIC_MARK).write_text(readme, encoding="utf-8")
 
 
 def write_pair(directory: Path, name: str, pixels: np.ndarray, index: np.ndarray) -> None:
@@ -185,11 +196,17 @@ def footprint_wedge(shape: tuple[int, int]) -> np.ndarray:
     return down / 0.5 + right / 0.12 < 1
 
 
-def _empty_folder(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise OutputError(f"{directory}: is not empty; name a new folder")
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be made ({error.strerror})") from error
-    return directory
+@contextmanager
+def _whole_or_nothing(directory: Path) -> Iterator[Path]:
+    """A folder beside ``directory`` to write into, put in its place at the end, removed where that is not reached."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OutputError(f"{directory}: is not empty; name a new folder")
+    partial = directory.absolute().with_name(f".{directory.absolute().name}.{os.getpid()}.partial")
+    with disk_errors(directory):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        try:
+            yield partial
+            os.replace(partial, directory)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

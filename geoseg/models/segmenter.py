@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class SegmenterConfig:
     """PLAIN for the paper's U-Net, or the name of a timm encoder."""
     bands: int = 3
     """Number of input bands."""
+    band_numbers: tuple[int, ...] = ()
+    """Which bands of the training rasters they were, from 1; empty where that was not recorded."""
     dtype: str = "uint8"
     """numpy name of the pixels' dtype; another dtype would need a declared scaling."""
     scale: float = 1 / 255
@@ -54,6 +57,13 @@ class SegmenterConfig:
         per_band = {len(self.mean), len(self.std), len(self.fill)}
         if per_band != {self.bands}:
             raise ModelError(f"normalisation for {sorted(per_band)} bands in a model of {self.bands}")
+        numbers = (self.scale, *self.mean, *self.std, *self.fill)
+        if not np.isfinite(numbers).all() or min(self.std) <= 0:
+            raise ModelError("the model's normalisation is not finite, or its standard deviation not above 0")
+        if not isinstance(self.encoder, str) or self.norm not in ("none", "batch", "group"):
+            raise ModelError(f"the model's encoder {self.encoder!r} or norm {self.norm!r} is none that geoseg knows")
+        if self.band_numbers and len(self.band_numbers) != self.bands:
+            raise ModelError(f"{len(self.band_numbers)} band numbers for {self.bands} bands")
         if self.dtype != "uint8":
             raise ModelError(f"models of {self.dtype} pixels are not supported; train on uint8 rasters")
         if min(self.window, self.size, self.width) < 1:
@@ -71,8 +81,10 @@ class SegmenterConfig:
         """Read back what ``to_dict`` gave; raises ModelError."""
         try:
             per_band = {name: tuple(float(v) for v in record[name]) for name in ("mean", "std", "fill")}
-            return cls(**{**record, **per_band, "legend": Legend.from_dict(record["legend"])})
-        except (KeyError, TypeError, ValueError, InputError) as error:
+            numbers = tuple(int(n) for n in record.get("band_numbers", ()))
+            whole = {**record, **per_band, "band_numbers": numbers, "provenance": dict(record["provenance"])}
+            return cls(**{**whole, "legend": Legend.from_dict(record["legend"])})
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             raise ModelError(f"the model's record cannot be read ({error}); was it made by a newer geoseg?") from error
 
 
@@ -105,13 +117,16 @@ class Segmenter(nn.Module):
         for name in ("fill", "mean", "std"):
             values = torch.tensor(getattr(config, name), dtype=torch.float32).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
+        self.to(memory_format=torch.channels_last)
 
     @property
     def legend(self) -> Legend:
+        """The classes of the outputs, in their order."""
         return self.config.legend
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.fill.device
 
     def forward(self, tiles: TileBatch) -> Tensor:

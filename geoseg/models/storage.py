@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 import geoseg
 from geoseg.errors import ModelError
+from geoseg.files import replace_file
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
 
 MODEL_FILE = "model.safetensors"
@@ -36,16 +36,9 @@ def save_segmenter(
         extra: further tensors, for a run that can go on (optimiser state); names must not begin with "network.".
         note: further values for the record, as JSON holds them.
     """
-    path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, value in segmenter.state_dict().items()}
     record = {"version": geoseg.__version__, "config": segmenter.config.to_dict(), **(note or {})}
-    data = save({**tensors, **(extra or {})}, metadata={CONFIG_KEY: json.dumps(record)})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(Path(path), save({**tensors, **(extra or {})}, metadata={CONFIG_KEY: json.dumps(record)}))
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Segmenter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -29,7 +30,7 @@ def _normalisation(channels: int, norm: Norm) -> list[nn.Module]:
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
     if norm == "group":
-        return [nn.GroupNorm(min(32, channels // 4), channels)]
+        return [nn.GroupNorm(math.gcd(32, max(channels // 4, 1)), channels)]
     raise UsageError(f'the norm is "none", "batch" or "group", got {norm!r}')
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,9 +43,10 @@ class Numerics:
 class Plan:
     """A prediction, decided. Equal plans give bit-identical maps on the CPU, however the work is divided.
 
-    Memory beside the network's own, in bytes, for S scored classes, B bands and a window of side w in a shard of width
-    W: the stitching buffer 4 S w W, twice that while it rolls on; the codes of a shard, SHARD_SIDE squared; the tiles
-    that wait, a few times B w w. None of it grows with the scene.
+    Memory beside the network's own, in bytes, for S scored classes, B bands of one byte and a window of side w in a
+    shard of width W: the stitching buffer 4 S w W, twice that while it rolls on; the codes of a shard, SHARD_SIDE
+    squared; the tiles that wait, 6 (B + 1) w w; the scores of a batch of N, 12 N S w w; and while a window is resampled
+    28 B w w. None of it grows with the scene.
     """
 
     scene: Mapping[str, Any]
@@ -58,7 +60,7 @@ class Plan:
     numerics: Numerics
     shard_side: int = SHARD_SIDE
 
-    @property
+    @cached_property
     def shards(self) -> list[Window]:
         """Rectangles of the output that one call of run_shard computes."""
         return shards(self.lattice.shape, self.shard_side)
@@ -77,11 +79,8 @@ class Plan:
     @property
     def forwarded(self) -> int:
         """Tiles that all shards forward together if none is empty."""
-        return sum(
-            sum(1 for _ in self.lattice.windows_of_row(row, shard))
-            for shard in self.shards
-            for row in self.lattice.rows_meeting(shard)
-        )
+        lattice = self.lattice
+        return sum(len(lattice.rows_meeting(shard)) * len(lattice.cols_meeting(shard)) for shard in self.shards)
 
     @property
     def repeated_work(self) -> float:
@@ -89,10 +88,14 @@ class Plan:
         return self.forwarded * math.prod(self.window_shape) / math.prod(self.lattice.shape)
 
     def memory(self, classes: int) -> int:
-        """Bytes of stitching buffers and codes, by the formula above, for ``classes`` scored classes."""
+        """Bytes beside the network's own, by the formula above, for ``classes`` scored classes."""
+        bands, window = len(self.scene["bands"]), math.prod(self.window_shape)
         width = min(self.shard_side, self.lattice.shape[1])
         codes = width * min(self.shard_side, self.lattice.shape[0])
-        return 2 * 4 * classes * self.window_shape[0] * width + codes
+        stitching = 8 * classes * self.window_shape[0] * width
+        scores = 12 * self.numerics.batch_shape[0] * classes * window
+        resampling = 28 * bands * window if self.tile_shape != self.window_shape else 0
+        return stitching + codes + 6 * (bands + 1) * window + scores + resampling
 
     def to_json(self) -> str:
         """The plan as a JSON document; ``from_json`` reads it back, equal."""
@@ -183,7 +186,7 @@ def require_fit(scene: SceneLike, config: SegmenterConfig) -> None:
     """Raise InputError unless the scene's bands and dtype are those the model was trained on."""
     if len(scene.bands) != config.bands:
         many = len(scene.bands) > config.bands
-        choice = ",".join(str(number) for number in range(1, config.bands + 1))
+        choice = ",".join(str(number) for number in config.band_numbers or range(1, config.bands + 1))
         remedy = f"choose them, for example --bands {choice}" if many else "take a raster that has them all"
         raise InputError(f"{scene.name}: has {len(scene.bands)} band(s), the model takes {config.bands}; {remedy}")
     if scene.dtype != config.dtype:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import geoseg
+from geoseg.ahead import reader_thread
 from geoseg.errors import UsageError
 from geoseg.grid import Grid
 from geoseg.legend import NODATA, Legend
@@ -95,30 +97,34 @@ def predict(
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         window, size, overlap: sides in pixels, as make_plan explains.
-        bands: band numbers from 1 of a raster file; None takes all but alpha.
+        bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
+            they were chosen. Arrays and Scenes are taken as they are.
         progress: show a bar on stderr.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
     if output is not None:
         require_writable(output, overwrite)
-    scene = open_scene(scene, bands, nodata_rule)
-    if output is not None and isinstance(scene, Scene):
-        require_other_file(scene.path, output)
+    is_file = isinstance(scene, (str, Path))
+    if bands is not None and not is_file:
+        raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
+    if output is not None and is_file:
+        require_other_file(scene, output)
     segmenter = model if isinstance(model, Segmenter) else load(model)
-    segmenter = segmenter.to(resolve_device(device)).eval()
-    plan = make_plan(
-        scene,
-        segmenter,
-        window=window,
-        size=size,
-        overlap=overlap,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        shard_side=shard_side,
-    )
-    return run_locally(plan, scene, segmenter, output, overwrite, progress)
+    segmenter = segmenter.to(resolve_device(device))
+    with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule) as opened:
+        plan = make_plan(
+            opened,
+            segmenter,
+            window=window,
+            size=size,
+            overlap=overlap,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            shard_side=shard_side,
+        )
+        return run_locally(plan, opened, segmenter, output, overwrite, progress)
 
 
 def run_locally(
@@ -131,9 +137,10 @@ def run_locally(
 ) -> Prediction:
     """Run all shards of a plan in this process, one after the other, into a GeoTIFF or an array."""
     legend = segmenter.legend
-    with tqdm(total=plan.lattice.shape[0] * _shards_across(plan), unit="row", disable=not progress, leave=False) as bar:
+    total = sum(shard.height for shard in plan.shards)
+    with tqdm(total=total, unit="row", disable=not progress, leave=False) as bar, reader_thread() as reader:
         results = (
-            run_shard(plan, index, scene=scene, segmenter=segmenter, advance=bar.update)
+            run_shard(plan, index, scene=scene, segmenter=segmenter, reader=reader, advance=bar.update)
             for index in range(len(plan.shards))
         )
         if output is not None:
@@ -153,8 +160,6 @@ def open_scene(
     """A scene from whatever stands for one."""
     if isinstance(scene, (str, Path)):
         return Scene(scene, bands, nodata_rule)
-    if bands is not None:
-        raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
 
@@ -167,7 +172,7 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",
         "GEOSEG_MODEL_SHA256": plan.model["sha256"] or "none",
         "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
-        "GEOSEG_INPUT": Path(plan.scene["path"]).name if "path" in plan.scene else "array",
+        "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),
     }
 
@@ -178,5 +183,18 @@ def require_other_file(scene: str | Path, output: str | Path) -> None:
         raise UsageError(f"{output}: is the scene itself; give the map another name")
 
 
-def _shards_across(plan: Plan) -> int:
-    return sum(1 for shard in plan.shards if shard.row == 0)
+@contextmanager
+def evaluating(segmenter: Segmenter) -> Iterator[None]:
+    """The segmenter in evaluation mode for the length of a block, then in the mode it was in."""
+    was_training = segmenter.training
+    segmenter.eval()
+    try:
+        yield
+    finally:
+        segmenter.train(was_training)
+
+
+def resolve_bands(bands: Sequence[int] | None, segmenter: Segmenter) -> Sequence[int] | None:
+    """The bands asked for; else the model's own where it was trained on chosen ones; else None, for all but alpha."""
+    trained = segmenter.config.band_numbers
+    return trained if bands is None and trained != tuple(range(1, len(trained) + 1)) else bands

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.ahead import batches, read_ahead
+from geoseg.ahead import batches, read_ahead, reader_thread
 from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Window
 from geoseg.legend import NO_CLASS
@@ -24,7 +25,7 @@ from geoseg.models.storage import load, model_sha256
 from geoseg.prediction.plan import Plan
 from geoseg.prediction.stitching import ScoredRows, Stitcher, most_likely
 from geoseg.raster.resample import area
-from geoseg.raster.scene import Scene, SceneLike
+from geoseg.raster.scene import SceneLike, open_described
 
 Advance = Callable[[int], object]
 
@@ -58,6 +59,7 @@ def run_shard(
     *,
     scene: SceneLike | None = None,
     segmenter: Segmenter | None = None,
+    reader: ThreadPoolExecutor | None = None,
     advance: Advance | None = None,
 ) -> ShardResult:
     """Compute shard ``index`` of a plan: a pure function of the plan, the scene's pixels and the model's weights.
@@ -65,19 +67,22 @@ def run_shard(
     Args:
         scene, segmenter: given where they are open already (or live in memory only); else opened from the plan, which
             checks that neither file has changed.
+        reader: the thread that reads, where one serves several shards.
         advance: called with the number of scene rows that are done.
 
     Raises InputError and ModelError where the scene or the model is not the plan's any more, UsageError where this
     machine cannot keep the plan's numerics.
     """
     shard = plan.shards[index]
-    scene = _open_scene(plan) if scene is None else scene
+    if scene is None or reader is None:
+        with scene or _open_scene(plan) as opened, reader or reader_thread() as thread:
+            return run_shard(plan, index, scene=opened, segmenter=segmenter, reader=thread, advance=advance)
     segmenter = _open_segmenter(plan) if segmenter is None else segmenter
     if segmenter.origin != plan.model:
         raise ModelError(f"the plan was made for the model {plan.model['path']}, not for {segmenter.origin['path']}")
     _require_numerics(plan, segmenter)
     codes = np.empty(shard.shape, np.uint8)
-    for rows in scored_rows(plan, shard, scene, segmenter):
+    for rows in scored_rows(plan, shard, scene, segmenter, reader):
         codes[rows.window.relative_to(shard).slices] = segmenter.legend.encode(decide(rows, segmenter))
         if advance:
             advance(rows.window.height)
@@ -91,7 +96,9 @@ def decide(rows: ScoredRows, segmenter: Segmenter) -> np.ndarray:
     return index.masked_fill_(~rows.valid, NO_CLASS).cpu().numpy()
 
 
-def scored_rows(plan: Plan, shard: Window, scene: SceneLike, segmenter: Segmenter) -> Iterator[ScoredRows]:
+def scored_rows(
+    plan: Plan, shard: Window, scene: SceneLike, segmenter: Segmenter, reader: ThreadPoolExecutor
+) -> Iterator[ScoredRows]:
     """The stitched scores of a shard's rows, from the first to the last, as they become final.
 
     The scores are those of ``segmenter.legend.scored``, in that order; ignored classes are never predicted. What is
@@ -101,10 +108,10 @@ def scored_rows(plan: Plan, shard: Window, scene: SceneLike, segmenter: Segmente
     classes = len(segmenter.legend.scored)
     stitcher = Stitcher(shard, plan.window_shape, lattice.overlap, classes, segmenter.device)
     rows = lattice.rows_meeting(shard)
-    windows = [window for row in rows for window in lattice.windows_of_row(row, shard)]
-    with closing(read_ahead(partial(_read_tile, scene, plan, window) for window in windows)) as tiles:
-        for row, following in pairwise((*rows, shard.row_stop)):
-            of_row = islice(tiles, sum(window.row == row for window in windows))
+    windows = (window for row in rows for window in lattice.windows_of_row(row, shard))
+    with closing(read_ahead(reader, (partial(_read_tile, scene, plan, window) for window in windows))) as tiles:
+        by_row = groupby(tiles, key=lambda tile: tile.window.row)
+        for (_, of_row), following in zip(by_row, (*rows[1:], shard.row_stop), strict=True):
             filled = (tile for tile in of_row if tile.valid.any())
             for batch in batches(filled, plan.numerics.batch_shape[0]):
                 for tile, scores in zip(batch, tile_scores(batch, plan, segmenter), strict=False):
@@ -120,6 +127,9 @@ def tile_scores(tiles: Iterable[Tile], plan: Plan, segmenter: Segmenter) -> Tens
         logits = segmenter(batch)
     # Contiguous planes: every later step works class by class.
     logits = logits[:, list(segmenter.legend.scored)].float().contiguous()
+    if not torch.isfinite(logits).all():
+        name = plan.scene["name"]
+        raise ModelError(f"the model's output is not finite on {name}; is the model damaged? try --precision fp32")
     if plan.window_shape != plan.tile_shape:
         logits = F.interpolate(logits, plan.window_shape, mode="bilinear", align_corners=False)
     return logits.softmax(1)
@@ -140,12 +150,10 @@ def _collate(tiles: Iterable[Tile], plan: Plan) -> TileBatch:
     return TileBatch(torch.from_numpy(pixels), torch.from_numpy(valid))
 
 
-def _open_scene(plan: Plan) -> Scene:
-    if "path" not in plan.scene:
-        raise UsageError("the plan's scene is an array in memory; hand it to run_shard")
-    scene = Scene(plan.scene["path"], plan.scene["bands"], plan.scene["nodata_rule"])
+def _open_scene(plan: Plan) -> SceneLike:
+    scene = open_described(plan.scene)
     if scene.describe() != plan.scene:
-        raise InputError(f"{scene.path}: has changed since the plan was made; make a new plan")
+        raise InputError(f"{scene.name}: has changed since the plan was made; make a new plan")
     return scene
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.legend import Legend
+from geoseg.legend import NO_CLASS, Colour, Legend
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import Scene
 
@@ -27,6 +27,12 @@ def own_legend(scene: Scene) -> Legend | None:
         raise InputError(f"{scene.name}: its tag {LEGEND_TAG} is damaged ({error})") from error
 
 
+MOST_HALF_TONES = 0.25
+"""Share of pixels with a channel between 64 and 192 above which an image is no mask; resized masks have a few."""
+COLOUR_TOLERANCE = 8
+"""Levels by which a palette's colour may be off a class's in each channel."""
+
+
 class Labels:
     """A class raster (one band of codes, or of palette entries) or a colour mask (three bands), with its legend.
 
@@ -42,7 +48,8 @@ class Labels:
             raise InputError(f"{path}: labels have one band of codes or three of colours, not {len(self.scene.bands)}")
         if not np.issubdtype(self.scene.dtype, np.integer):
             raise InputError(f"{path}: labels are whole numbers, not {self.scene.dtype}")
-        self._by_colour = LEGEND_TAG not in self.scene.tags and self._palette_speaks_the_legend()
+        colours = {} if LEGEND_TAG in self.scene.tags else self.scene.colour_table or {}
+        self._palette = palette_classes(colours, legend)
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 class indices of a window (default: all), NO_CLASS where there is none.
@@ -59,24 +66,52 @@ class Labels:
         if len(pixels) == 3:
             if pixels.dtype != np.uint8:
                 raise InputError(f"{self.name}: a colour mask is uint8, not {pixels.dtype}")
+            if self.legend.rgb_threshold is not None:
+                _require_mask(pixels, self.name)
             return self.legend.decode_rgb(pixels, valid, self.name)
-        if self._by_colour:
-            return self.legend.decode_rgb(self._to_colours(pixels[0]), valid, self.name)
+        if self._palette is not None:
+            return self._decode_palette(pixels[0], valid), 0
         return self.legend.decode(pixels[0], valid, self.name), 0
 
+    def _decode_palette(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        index = self._palette[np.minimum(values, len(self._palette) - 1)]
+        unknown = valid & (index < 0)
+        if unknown.any():
+            listed = ", ".join(str(value) for value in np.unique(values[unknown])[:8])
+            raise InputError(
+                f"{self.name}: {int(unknown.sum())} pixels have palette values ({listed}) whose colours the legend "
+                f"{self.legend.name!r} does not know; name the right legend with --legend"
+            )
+        return np.where(valid, index, NO_CLASS).astype(np.uint8)
+
     def close(self) -> None:
+        """Close the file's handles; reading again opens them again."""
         self.scene.close()
 
-    def _palette_speaks_the_legend(self) -> bool:
-        """True where the file has a colour table of the legend's colours: then colours, not numbers, name the classes.
 
-        Black fills up unused entries in many files and says nothing.
-        """
-        colours = set((self.scene.colour_table or {}).values()) - {(0, 0, 0)}
-        return bool(colours) and colours <= {c.colour for c in self.legend.classes}
+def _require_mask(rgb: np.ndarray, source: str) -> None:
+    """A threshold makes a class of every colour, also of a photograph's."""
+    share = float(((rgb > 64) & (rgb < 192)).any(0).mean())
+    if share > MOST_HALF_TONES:
+        raise InputError(
+            f"{source}: {share:.0%} of the pixels are half-tones: it looks like a picture, not a mask of pure colours"
+        )
 
-    def _to_colours(self, values: np.ndarray) -> np.ndarray:
-        table = np.zeros((max(self.scene.colour_table) + 1, 3), np.uint8)
-        for value, colour in self.scene.colour_table.items():
-            table[value] = colour
-        return np.moveaxis(table[values], -1, 0)
+
+def palette_classes(colours: dict[int, Colour], legend: Legend) -> np.ndarray | None:
+    """The class index that each value of a palette has by its colour, -1 for none; None where numbers name the classes.
+
+    Colours decide where at least two of the legend's stand at other values than their codes: a picture program numbers
+    palettes as it likes. Black says nothing, as it fills unused entries.
+    """
+    table = np.full(max(256, max(colours, default=0) + 1), -1, np.int16)
+    for value, colour in colours.items():
+        for index, entry in enumerate(legend.classes):
+            if max(abs(a - b) for a, b in zip(colour, entry.colour, strict=True)) <= COLOUR_TOLERANCE:
+                table[value] = index
+    moved = {
+        legend.classes[index].colour
+        for value, index in enumerate(table)
+        if index >= 0 and legend.classes[index].code != value
+    }
+    return table if len(moved - {(0, 0, 0)}) >= 2 else None

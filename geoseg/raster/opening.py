@@ -12,13 +12,17 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import InputError, ResourceError
+from geoseg.files import disk_errors
 
 GDAL_SETTINGS = {
     # Otherwise a PNG that was cut short is read whole, without an error, as mostly wrong pixels.
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
-    # MB. The default is a share of the machine's memory, which a bounded reader has no use for.
-    "GDAL_CACHEMAX": 64,
+    # Bytes. The default is a share of the machine's memory, which a bounded reader has no use for.
+    "GDAL_CACHEMAX": 64 << 20,
 }
+
+# For the process: a filter for the length of a block is not safe among reading threads. geoseg says it itself.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """rasterio wraps most of GDAL's own errors, but not those of overviews."""
@@ -27,8 +31,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 @contextmanager
 def gdal_settings() -> Iterator[None]:
     """GDAL as geoseg needs it, for the length of a block. Every read and write is made inside one."""
-    with rasterio.Env(**GDAL_SETTINGS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(**GDAL_SETTINGS):
         yield
 
 
@@ -44,11 +47,11 @@ def reading(path: str, doing: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """GDAL's settings around writing a file; GDAL's and the system's errors become a ResourceError."""
+    """GDAL's settings around writing a file; GDAL's and the system's errors become OutputError or ResourceError."""
     try:
-        with gdal_settings():
+        with disk_errors(path), gdal_settings():
             yield
-    except (*GDAL_ERRORS, OSError) as error:
+    except GDAL_ERRORS as error:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({one_line(error)})") from error
 
 

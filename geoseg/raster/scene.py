@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -37,7 +37,13 @@ class SceneLike(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the scene in plans and tags, as JSON holds it."""
+        """What identifies the scene in plans and tags, as JSON holds it: its "kind", "name" and "bands" at least."""
+        ...
+
+    def __enter__(self) -> SceneLike: ...
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close what was opened."""
         ...
 
 
@@ -102,10 +108,11 @@ class Scene:
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
     def describe(self) -> dict[str, Any]:
-        """Path, size and modification time of the file, its bands and the nodata rule."""
+        """Name, path, size and modification time of the file, its bands and the nodata rule."""
         stat = Path(self.path).stat()
-        identity = {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
+        identity = {"name": os.path.basename(self.path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
         return {
+            "kind": "file",
             "path": os.path.abspath(self.path),
             "bands": list(self.bands),
             "nodata_rule": self.nodata_rule,
@@ -168,6 +175,12 @@ class ArrayScene:
         if self.grid.shape != pixels.shape[1:] or self.valid.shape != pixels.shape[1:]:
             raise InputError(f"{name}: the pixels {pixels.shape} are not on the grid {self.grid.shape}")
 
+    def __enter__(self) -> ArrayScene:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As Scene.read."""
         slices = _resolve_window(window, self).slices
@@ -178,7 +191,15 @@ class ArrayScene:
         """The array's shape, dtype and sha256."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
         digest.update(np.packbits(self.valid))
-        return {"array": list(self.pixels.shape), "dtype": self.dtype, "sha256": digest.hexdigest()}
+        what = {"kind": "array", "name": self.name, "shape": list(self.pixels.shape), "dtype": self.dtype}
+        return what | {"bands": list(self.bands), "sha256": digest.hexdigest()}
+
+
+def open_described(record: Mapping[str, Any]) -> SceneLike:
+    """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
+    if record["kind"] != "file":
+        raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
+    return Scene(record["path"], record["bands"], record["nodata_rule"])
 
 
 def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:

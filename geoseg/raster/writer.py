@@ -49,6 +49,7 @@ class ClassRasterWriter:
         self.counts = np.zeros(256, np.int64)
         """(256,) pixels written of each code."""
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
+        self._partial_sidecar = self._partial.with_name(self._partial.name + ".aux.xml")
         self._checksums: list[tuple[Window, int]] = []
 
     def __enter__(self) -> ClassRasterWriter:
@@ -83,6 +84,7 @@ class ClassRasterWriter:
                     self._finish()
         finally:
             self._partial.unlink(missing_ok=True)
+            self._partial_sidecar.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         written, expected = sum(window.height * window.width for window, _ in self._checksums), self.grid.window
@@ -91,12 +93,14 @@ class ClassRasterWriter:
         self._build_overviews()
         self._verify()
         require_writable(self.path, self.overwrite)
+        self._partial_sidecar.write_text(_sidecar(self.legend, self.counts), encoding="utf-8")
+        _flush(self._partial_sidecar)
         _flush(self._partial)
-        sidecar = self.path.with_name(self.path.name + ".aux.xml")
-        # An older sidecar would lend its class names and statistics to the new raster.
-        sidecar.unlink(missing_ok=True)
+        # Left beside the new raster these would lend it the old one's class names, overviews and mask.
+        for ending in (".aux.xml", ".ovr", ".msk"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         os.replace(self._partial, self.path)
-        sidecar.write_text(_sidecar(self.legend, self.counts), encoding="utf-8")
+        os.replace(self._partial_sidecar, self.path.with_name(self.path.name + ".aux.xml"))
         _flush(self.path.parent)
 
     def _describe(self) -> None:

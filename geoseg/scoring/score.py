@@ -61,7 +61,8 @@ def score(
 def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[ConfusionMatrix, Alignment, int]:
     """The confusion matrix of one pair, how they were aligned, and the truth's pixels of an undefined colour."""
     maps, truths = Labels(prediction, legend), Labels(truth, legend)
-    _require_own_legend(maps, legend)
+    for labels in (maps, truths):
+        _require_own_legend(labels, legend)
     alignment = align(maps.grid, truths.grid, maps.name, truths.name)
     matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
     undefined = 0
@@ -117,11 +118,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _require_own_legend(maps: Labels, legend: Legend) -> None:
-    """A map that says which legend it was made with is not read with another."""
-    own = own_legend(maps.scene)
+def _require_own_legend(labels: Labels, legend: Legend) -> None:
+    """A raster that says which legend it was made with is not read with another."""
+    own = own_legend(labels.scene)
     if own is not None and [(c.code, c.name) for c in own.classes] != [(c.code, c.name) for c in legend.classes]:
         raise InputError(
-            f"{maps.name}: was made with the legend {own.name!r} ({', '.join(own.names)}), "
+            f"{labels.name}: was made with the legend {own.name!r} ({', '.join(own.names)}), "
             f"not with {legend.name!r} ({', '.join(legend.names)})"
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ModelError, OutputError
-from geoseg.models.storage import LAST_FILE, MODEL_FILE
+from geoseg.errors import ModelError, OutputError, UsageError
+from geoseg.files import disk_errors, replace_file
+from geoseg.models.storage import LAST_FILE, MODEL_FILE, read_model_file
 
 RUNS = Path("runs")
 REPORT_FILE, HISTORY_FILE, CONFIG_FILE = "report.json", "history.csv", "config.toml"
@@ -39,28 +41,37 @@ class Run:
     def reopen(cls, folder: str | Path | None) -> Run:
         """The folder of a run to go on with, from its start where no epoch was finished; raises ModelError for none."""
         if folder is None:
-            raise ModelError("--resume needs the run's folder: name it with -o RUN")
+            raise UsageError("--resume needs the run's folder: name it with -o RUN")
         run = cls(Path(folder))
         if not (run.folder / CONFIG_FILE).is_file():
             raise ModelError(f"{folder}: holds no run to go on with")
         return run
 
+    def begun(self) -> dict[str, Any] | None:
+        """The config of the last saved model; None where no epoch was finished."""
+        return read_model_file(self.last)[0]["config"] if self.last.is_file() else None
+
     def write_config(self, record: Mapping[str, Any]) -> None:
         """config.toml, the first file of a run: what was asked for and what was decided, one value a line."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         lines = [f"{key} = {_toml(value)}" for key, value in record.items() if value is not None]
-        (self.folder / CONFIG_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._write(CONFIG_FILE, "\n".join(lines) + "\n")
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """history.csv: one row an epoch."""
-        with open(self.folder / HISTORY_FILE, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write(HISTORY_FILE, text.getvalue())
 
     def write_report(self, record: Mapping[str, Any]) -> None:
         """report.json: its presence says that the run is finished."""
-        (self.folder / REPORT_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        self._write(REPORT_FILE, json.dumps(record, indent=1) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        replace_file(self.folder / name, text.encode())
 
 
 def require_makeable(folder: Path) -> None:

@@ -52,6 +52,10 @@ class TrainingSettings:
             if getattr(self, name) not in allowed:
                 raise UsageError(f"--{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         require_gamma(self.gamma)
+        if self.encoder != "plain" and self.width != TrainingSettings.width:
+            raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
+        if self.loss != "focal" and self.gamma != TrainingSettings.gamma:
+            raise UsageError("--gamma is of the focal loss; add --loss focal")
 
     @property
     def focusing(self) -> float:
@@ -73,18 +77,20 @@ FREE = ("seed", "split")
 """What may differ without a setting losing its name: the paper has one seed, and its split is of its data."""
 
 
-def resolve_settings(setting: str | None = None, **options: Any) -> TrainingSettings:
-    """A setting (default: baseline) with the options that are not None put in their place.
+def resolve_settings(
+    setting: str | None = None, begun: TrainingSettings | None = None, **options: Any
+) -> TrainingSettings:
+    """A setting (default: ``begun``, of a run that goes on, else the baseline) with the options that are not None.
 
     The name becomes that of the row whose values result, CUSTOM where there is none. Raises UsageError.
     """
-    name = setting or "baseline"
-    if name not in SETTINGS:
-        raise UsageError(f"setting {name!r}: there are {', '.join(SETTINGS)}")
+    if setting is not None and setting not in SETTINGS:
+        raise UsageError(f"setting {setting!r}: there are {', '.join(SETTINGS)}")
+    base = SETTINGS[setting] if setting else begun or SETTINGS["baseline"]
     known = {field.name for field in fields(TrainingSettings)} - {"setting"}
     if unknown := sorted(options.keys() - known):
         raise UsageError(f"unknown training option {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    chosen = replace(SETTINGS[name], **{key: value for key, value in options.items() if value is not None})
+    chosen = replace(base, **{key: value for key, value in options.items() if value is not None})
     return replace(chosen, setting=_name_of(chosen))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import geoseg
-from geoseg.ahead import batches, read_ahead
+from geoseg.ahead import batches, read_ahead, reader_thread
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.overlap import overlapping
 from geoseg.datasets.resolve import resolve_data
@@ -79,7 +80,8 @@ def train(
         setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
             and override it.
         bands: band numbers from 1 of the images; None takes all but alpha.
-        resume: go on with the run in ``output`` after its last finished epoch, with the options it began with.
+        resume: go on with the run in ``output`` after its last finished epoch, with the options it began with; only
+            the epochs or steps may be given anew.
         progress: show bars on stderr.
 
     Returns the model of the epoch with the best pooled validation mean IoU, or of the last epoch where the split has no
@@ -89,11 +91,21 @@ def train(
     root, said = resolve_data(data)
     log.info(said)
     dataset = open_dataset(root, legend)
-    if data is None and dataset.synthetic and options.get("epochs") is None and options.get("steps") is None:
+    if (
+        data is None
+        and dataset.synthetic
+        and not resume
+        and options.get("epochs") is None
+        and options.get("steps") is None
+    ):
         options["epochs"] = SAMPLE_EPOCHS
         log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
-    settings = resolve_settings(setting, **options)
-    run = Run.reopen(output) if resume else Run.create(output, settings.setting)
+    run = Run.reopen(output) if resume else None
+    begun = run.begun() if run else None
+    settings = resolve_settings(setting, begun and TrainingSettings(**begun["provenance"]["settings"]), **options)
+    run = run or Run.create(output, settings.setting)
+    if begun and bands is None:
+        bands = begun["band_numbers"]
     split = resolve_split(dataset, settings.split, settings.seed)
     trainer = Trainer.prepare(dataset, split, settings, bands, device, precision)
     state = trainer.restore(run) if run.last.is_file() else Progress()
@@ -138,21 +150,24 @@ class Trainer:
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
         weights = median_frequency_weights(found.counts, dataset.legend.ignored)
+        count = len(found.band_means)
         config = SegmenterConfig(
             dataset.legend,
             encoder=settings.encoder,
-            bands=len(found.band_means),
-            mean=(0.0,) * len(found.band_means),
-            std=(1.0,) * len(found.band_means),
+            bands=count,
+            band_numbers=scenes["train"][0].image.bands,
+            mean=(0.0,) * count,
+            std=(1.0,) * count,
             fill=found.band_means,
             width=settings.width,
             norm=settings.norm,
             window=framing.side,
             size=framing.size,
             gsd=found.gsd,
-            provenance=provenance(dataset, split, settings, found, weights),
+            provenance=training_record(dataset, split, settings, found, weights)
+            | {"precision": resolve_precision(precision, torch_device)},
         )
-        segmenter = build_segmenter(config, settings).to(device=torch_device, memory_format=torch.channels_last)
+        segmenter = build_segmenter(config, settings).to(torch_device)
         samples = (Samples(scenes[part], framing, settings.seed) for part in ("train", "val"))
         return cls(segmenter, settings, *samples, weights, precision)
 
@@ -182,18 +197,20 @@ class Trainer:
             self._save(run, state, best)
             log.info(_epoch_line(row, self.epochs, best))
         run.write_report(self._report(state))
-        log.info("run: %s", run.folder)
         return state
 
     def restore(self, run: Run) -> Progress:
-        """Go back to where a run stopped; raises UsageError where it was begun with other settings."""
+        """Go back to where a run stopped; raises UsageError where its data or settings were others, or fewer steps."""
         record, tensors = read_model_file(run.last)
-        begun = record["config"]["provenance"]["settings"]
-        for key, value in self.settings.to_dict().items():
-            if begun.get(key) != value and key not in ("setting", "epochs", "steps"):
+        begun, now = (_what_must_not_change(config) for config in (record["config"], self.segmenter.config.to_dict()))
+        for key, value in now.items():
+            if begun.get(key) != value:
                 raise UsageError(
-                    f"{run.folder}: was begun with {key} {begun.get(key)}, not {value}; resume with the same"
+                    f"{run.folder}: was begun with another {key} ({str(begun.get(key))[:80]}, not {str(value)[:80]}); "
+                    "resume with the same data and options, or begin another run"
                 )
+        if record["step"] > self.steps:
+            raise UsageError(f"{run.folder}: has made {record['step']} steps already, more than {self.steps}")
         weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
         self.segmenter.load_state_dict(weights)
         load_optimiser(self.optimiser, tensors)
@@ -208,8 +225,6 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, begun: int, stop: int, progress: bool) -> float:
         """The batches ``begun`` to ``stop`` of an epoch; returns the mean loss over all their pixels' weights."""
-        # Layers that draw (drop path in some encoders) draw the same in an epoch, resumed or not.
-        torch.manual_seed(self.settings.seed * 1_000_003 + epoch)
         self.segmenter.train()
         totals = np.zeros(2)
         title = f"epoch {epoch + 1}/{self.epochs}"
@@ -218,6 +233,8 @@ class Trainer:
             closing(self._batches(epoch, begun)) as drawn,
         ):
             for number, batch in zip(range(begun, stop), drawn, strict=False):
+                # Layers that draw (drop path in some encoders) draw the same in a step, resumed or not.
+                torch.manual_seed(self.settings.seed * 1_000_003 + epoch * self.steps_per_epoch + number)
                 totals += self._step(batch, f"{title}, batch {number + 1}")
                 bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
                 bar.update()
@@ -226,7 +243,8 @@ class Trainer:
     def _batches(self, epoch: int, begun: int) -> Iterator[tuple[Sample, ...]]:
         places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
         calls = (partial(self.train_samples.draw, epoch, int(place)) for place in places)
-        with closing(read_ahead(calls, depth=2 * self.settings.batch_size)) as samples:
+        depth = 2 * self.settings.batch_size
+        with reader_thread() as reader, closing(read_ahead(reader, calls, depth)) as samples:
             yield from batches(samples, self.settings.batch_size)
 
     def _step(self, batch: tuple[Sample, ...], which: str) -> tuple[float, float]:
@@ -312,7 +330,7 @@ def build_segmenter(config: SegmenterConfig, settings: TrainingSettings) -> Segm
     return segmenter
 
 
-def provenance(
+def training_record(
     dataset: Dataset, split: Split, settings: TrainingSettings, found: Survey, weights: np.ndarray
 ) -> dict[str, Any]:
     """What the model's record says of its training: no clock, no absolute path."""
@@ -321,12 +339,28 @@ def provenance(
     return {
         "setting": settings.setting,
         "settings": settings.to_dict(),
-        "data": {"folder": dataset.root.name, "synthetic": dataset.synthetic, "split": split.rule, "scenes": scenes},
+        "data": {
+            "folder": dataset.root.name,
+            "synthetic": dataset.synthetic,
+            "split": split.rule,
+            "scenes": scenes,
+            "split_sha256": split.digest,
+        },
         "class_shares": dict(zip(names, found.shares.round(6).tolist(), strict=True)),
         "class_weights": dict(zip(names, weights.round(6).tolist(), strict=True)),
         "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__, "timm": timm.__version__}
         | {"rasterio": rasterio.__version__},
     }
+
+
+def _what_must_not_change(config: dict[str, Any]) -> dict[str, Any]:
+    """Of a model's config what a resumed run shares with its beginning: all but how long it runs."""
+    trained = config["provenance"]
+    free = ("setting", "epochs", "steps")
+    settings = {key: value for key, value in trained["settings"].items() if key not in free}
+    same = {key: value for key, value in config.items() if key != "provenance"}
+    kept = same | settings | {"split": trained["data"]["split_sha256"], "precision": trained.get("precision")}
+    return json.loads(json.dumps(kept))
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

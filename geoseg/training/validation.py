@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.ahead import reader_thread
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.samples import Samples
 from geoseg.legend import NO_CLASS, Legend
@@ -15,6 +18,7 @@ from geoseg.models.segmenter import Segmenter
 from geoseg.prediction.plan import make_plan
 from geoseg.prediction.shard import decide, scored_rows
 from geoseg.prediction.stitching import ScoredRows
+from geoseg.raster.scene import SceneLike
 from geoseg.training.losses import LossSum, loss_sum_of_log_p
 
 
@@ -35,17 +39,21 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
     matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
     totals = torch.zeros(2, dtype=torch.float64)
     window = config.size if samples.framing.whole else config.window
+    options = {"window": window, "size": config.size, "device": str(segmenter.device), "precision": precision}
     for number in range(len(samples.scenes)):
         scene, read_index = samples.as_scene(number)
-        plan = make_plan(
-            scene, segmenter, window=window, size=config.size, device=str(segmenter.device), precision=precision
-        )
-        for shard in plan.shards:
-            for rows in scored_rows(plan, shard, scene, segmenter):
-                index = np.where(rows.valid.cpu().numpy(), read_index(rows.window), NO_CLASS).astype(np.uint8)
-                matrix += ConfusionMatrix.from_pair(index, decide(rows, segmenter), len(legend), legend.ignored)
-                totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
+        for rows in _predicted_rows(scene, segmenter, options):
+            index = np.where(rows.valid.cpu().numpy(), read_index(rows.window), NO_CLASS).astype(np.uint8)
+            matrix += ConfusionMatrix.from_pair(index, decide(rows, segmenter), len(legend), legend.ignored)
+            totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
     return Validation(matrix, float(LossSum(*totals).mean()))
+
+
+def _predicted_rows(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredRows]:
+    plan = make_plan(scene, segmenter, **options)
+    with scene, reader_thread() as reader:
+        for shard in plan.shards:
+            yield from scored_rows(plan, shard, scene, segmenter, reader)
 
 
 def _loss_of(rows: ScoredRows, index: np.ndarray, weights: Tensor, gamma: float, legend: Legend) -> LossSum:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.datasets import resolve
+from geoseg.datasets import resolve, synthetic
 from geoseg.datasets.dataset import has_known_layout
 from geoseg.datasets.resolve import embedded_sample, resolve_data
 
@@ -57,11 +57,11 @@ def test_the_sample_is_drawn_once_and_leaves_nothing_else(quick_sample, tmp_path
 
 
 def test_a_sample_that_could_not_be_drawn_leaves_nothing(quick_sample, monkeypatch, tmp_path):
-    def fails(folder):
-        touch(folder, "1_sat.jpg")
+    def fails(*args):
         raise RuntimeError("stopped")
 
-    monkeypatch.setattr(resolve, "write_sample", fails)
+    monkeypatch.setattr(resolve, "write_sample", synthetic.write_sample)
+    monkeypatch.setattr(synthetic, "draw_scene", fails)
     with pytest.raises(RuntimeError, match="stopped"):
         embedded_sample()
     assert list((tmp_path / "cache" / "geoseg").iterdir()) == []

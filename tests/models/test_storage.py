@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import geoseg
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, ResourceError
 from geoseg.legend import DEEPGLOBE
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.storage import load, model_file, model_sha256, read_model_file, read_record, save_segmenter
@@ -79,7 +79,7 @@ def test_extra_tensors_are_kept_and_do_not_disturb(segmenter, tmp_path):
 def test_a_failed_save_leaves_the_old_model(segmenter, path, monkeypatch):
     before = path.read_bytes()
     monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(ResourceError, match="could not be written"):
         save_segmenter(segmenter, path)
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
 

@@ -275,3 +275,16 @@ def test_a_map_of_a_saved_copy_is_the_same(trained_run, sample_folder, tmp_path)
     scene = sample_folder / "scene.tif"
     first, second = (geoseg.predict(scene, m, **LOCAL) for m in (trained_run, tmp_path / "copy.safetensors"))
     assert np.array_equal(first.codes, second.codes)
+
+
+def test_an_output_that_is_not_finite_is_refused(make_segmenter, tmp_path):
+    model = make_segmenter(lambda image: torch.full((len(image), 7, *image.shape[2:]), float("nan")))
+    with pytest.raises(ModelError, match="not finite"):
+        geoseg.predict(np.ones((3, 9, 9), np.uint8), model, tmp_path / "map.tif", **LOCAL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_stays_in_its_mode(make_segmenter):
+    model = make_segmenter(lambda image: torch.zeros(len(image), 7, *image.shape[2:])).train()
+    geoseg.predict(np.ones((3, 9, 9), np.uint8), model, **LOCAL)
+    assert model.training

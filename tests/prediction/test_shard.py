@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import geoseg
 import geoseg.tiling
+from geoseg.ahead import reader_thread
 from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Window
 from geoseg.legend import Legend, LegendClass
@@ -189,12 +190,19 @@ def test_nodata_of_resampled_windows_stays_where_it_is(make_segmenter):
     assert np.array_equal(run_all(plan, other, segmenter), codes)
 
 
+def scored_shards(plan: Plan, scene, segmenter):
+    with reader_thread() as reader:
+        for shard in plan.shards:
+            for rows in scored_rows(plan, shard, scene, segmenter, reader):
+                assert rows.window.intersect(shard) == rows.window
+                yield rows
+
+
 def all_scores(plan: Plan, scene, segmenter) -> np.ndarray:
     """(6, H, W) float32 stitched scores, not a number where no shard gave any."""
     scores = np.full((6, *plan.lattice.shape), np.nan, np.float32)
-    for shard in plan.shards:
-        for rows in scored_rows(plan, shard, scene, segmenter):
-            scores[:, *rows.window.slices] = rows.scores
+    for rows in scored_shards(plan, scene, segmenter):
+        scores[:, *rows.window.slices] = rows.scores
     return scores
 
 
@@ -215,11 +223,9 @@ def test_any_shape_is_covered_once(make_segmenter, shape):
     segmenter = make_segmenter(pointwise)
     plan = make_plan(scene, segmenter, window=20, overlap=6, shard_side=BLOCK, **LOCAL)
     written = np.zeros(shape, int)
-    for shard in plan.shards:
-        for rows in scored_rows(plan, shard, scene, segmenter):
-            assert rows.window.intersect(shard) == rows.window
-            assert rows.scores.shape == (6, *rows.window.shape) and rows.valid.shape == rows.window.shape
-            written[rows.window.slices] += 1
+    for rows in scored_shards(plan, scene, segmenter):
+        assert rows.scores.shape == (6, *rows.window.shape) and rows.valid.shape == rows.window.shape
+        written[rows.window.slices] += 1
     assert (written == 1).all()
 
 
@@ -366,7 +372,7 @@ def test_what_lives_in_memory_must_be_handed_over(make_segmenter, on_disk):
     segmenter = make_segmenter(pointwise)
     scene = random_scene((9, 9))
     plan = make_plan(scene, segmenter, **LOCAL)
-    with pytest.raises(UsageError, match="array in memory"):
+    with pytest.raises(InputError, match="array in memory"):
         run_shard(plan, 0, segmenter=segmenter)
     with pytest.raises(UsageError, match="never saved"):
         run_shard(plan, 0, scene=scene)

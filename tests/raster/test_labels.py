@@ -73,7 +73,7 @@ def test_a_palette_of_other_colours_only_shows_the_codes(tmp_path: Path) -> None
 
 def test_a_palette_entry_without_a_class_is_refused(tmp_path: Path) -> None:
     path = save_palette(tmp_path / "mask.png", np.array([[0, 1, 1]]), {0: ROAD, 2: TREE})
-    with pytest.raises(InputError, match=r"mask.png: 2 pixels.*#000000"):
+    with pytest.raises(InputError, match=r"mask.png: 2 pixels have palette values \(1\)"):
         Labels(path, CITY).read()
 
 
@@ -130,3 +130,18 @@ def test_labels_are_picklable(tmp_path: Path) -> None:
     path = save_palette(tmp_path / "mask.png", INDEX + 1, {i + 1: c.colour for i, c in enumerate(CITY.classes)})
     copy = pickle.loads(pickle.dumps(Labels(path, CITY)))
     assert copy.legend == CITY and np.array_equal(copy.read(), INDEX)
+
+
+def test_a_picture_is_no_mask(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    with pytest.raises(InputError, match=r"photo.png: .*looks like a picture"):
+        Labels(tmp_path / "photo.png", DEEPGLOBE).read()
+
+
+@pytest.mark.parametrize("stray", [(128, 128, 128), (254, 255, 0)])
+def test_one_more_entry_does_not_change_how_a_palette_is_read(tmp_path: Path, stray: tuple[int, int, int]) -> None:
+    colours = {5 - c.code: c.colour for c in DEEPGLOBE.classes if c.code < 6}
+    index = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    path = save_palette(tmp_path / "mask.png", 5 - index, colours | {9: stray})
+    assert np.array_equal(Labels(path, DEEPGLOBE).read(), index)

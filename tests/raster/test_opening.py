@@ -12,7 +12,7 @@ from PIL import Image
 
 from geoseg.errors import InputError, ResourceError
 from geoseg.grid import Window
-from geoseg.raster.opening import one_line, open_raster, reading, writing
+from geoseg.raster.opening import gdal_settings, one_line, open_raster, reading, writing
 from geoseg.raster.scene import Scene
 
 MakeRaster = Callable[..., Path]
@@ -159,3 +159,8 @@ def test_the_cause_is_what_is_said() -> None:
     except ValueError as error:
         assert one_line(error) == "TIFFReadStrip: short read"
     assert one_line(ValueError(" a \n b")) == "a b"
+
+
+def test_the_block_cache_is_of_some_megabytes() -> None:
+    with gdal_settings():
+        assert int(rasterio.env.get_gdal_config("GDAL_CACHEMAX")) == 64 << 20

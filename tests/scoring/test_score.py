@@ -14,6 +14,7 @@ from PIL import Image
 import geoseg
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import GridMismatch, InputError
+from geoseg.grid import IDENTITY, Grid
 from geoseg.legend import DEEPGLOBE, NODATA, Legend, LegendClass
 from geoseg.raster.labels import Labels
 from geoseg.raster.scene import Scene
@@ -221,3 +222,13 @@ def test_the_handles_are_closed(make_raster: MakeRaster, monkeypatch: pytest.Mon
     monkeypatch.setattr(Labels, "close", lambda self: closed.append(Path(self.name).name))
     score(make_raster(index(1), "map.tif"), make_raster(index(2), "truth.tif"), DEEPGLOBE)
     assert sorted(closed) == ["map.tif", "truth.tif"]
+
+
+def test_a_truth_of_another_legend_is_refused(tmp_path: Path) -> None:
+    grid = Grid(None, IDENTITY, (8, 8))
+    other = Legend("other", tuple(LegendClass(i, f"c{i}", (i, i, i)) for i in range(7)))
+    for name, legend in (("map.tif", DEEPGLOBE), ("truth.tif", other)):
+        with ClassRasterWriter(tmp_path / name, grid, legend) as writer:
+            writer.write(grid.window, np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"truth\.tif: was made with the legend 'other'"):
+        score(tmp_path / "map.tif", tmp_path / "truth.tif")

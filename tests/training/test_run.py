@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.errors import ModelError, OutputError
+from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.training.run import REPORT_FILE, Run, newest_finished_run
 
 
@@ -69,7 +69,7 @@ def test_a_file_in_the_place_of_the_folder(folder):
 
 
 def test_reopen_needs_a_run_to_go_on_with():
-    with pytest.raises(ModelError, match="-o RUN"):
+    with pytest.raises(UsageError, match="-o RUN"):
         Run.reopen(None)
     with pytest.raises(ModelError, match="holds no run to go on with"):
         Run.reopen("mine")

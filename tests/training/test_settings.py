@@ -52,7 +52,14 @@ def test_options_override_the_setting():
 
 @pytest.mark.parametrize("focal", [True, False])
 def test_focusing_is_gamma_for_the_focal_loss_only(focal):
-    assert resolve_settings(loss="focal" if focal else "ce", gamma=3.0).focusing == (3.0 if focal else 0.0)
+    options = {"loss": "focal", "gamma": 3.0} if focal else {"loss": "ce"}
+    assert resolve_settings(**options).focusing == (3.0 if focal else 0.0)
+
+
+@pytest.mark.parametrize("options", [{"gamma": 3.0}, {"encoder": "resnet34", "width": 8}])
+def test_options_that_would_do_nothing_are_refused(options):
+    with pytest.raises(UsageError, match=f"--{list(options)[-1]} is of the"):
+        resolve_settings(**options)
 
 
 def test_an_unknown_setting_lists_those_there_are():

@@ -133,7 +133,7 @@ def test_an_interruption_within_an_epoch_does_no_harm(whole_run, sample_folder, 
 @pytest.mark.parametrize("option", [{"lr": 1e-3}, {"seed": 5}, {"size": 16}, {"loss": "focal"}, {"batch_size": 3}])
 def test_resuming_with_other_settings_is_refused(whole_run, sample_folder, option):
     before = (whole_run / "config.toml").read_bytes(), (whole_run / "last.safetensors").read_bytes()
-    with pytest.raises(UsageError, match=f"was begun with {next(iter(option))} "):
+    with pytest.raises(UsageError, match=f"was begun with another {next(iter(option))} "):
         geoseg.train(sample_folder, whole_run, **(SMALL | option), resume=True)
     assert before == ((whole_run / "config.toml").read_bytes(), (whole_run / "last.safetensors").read_bytes())
 
@@ -291,7 +291,7 @@ def test_easy_scenes_are_learned(make_dataset, tmp_path, loss):
         {f"{number}": two_colours(number) for number in range(8)},
         split={"train": ["0", "1", "2", "3", "4", "5"], "val": ["6", "7"]},
     )
-    options = SMALL | {"size": 48, "norm": "batch", "width": 8, "epochs": 10, "loss": loss, "gamma": 1.0}
+    options = SMALL | {"size": 48, "norm": "batch", "width": 8, "epochs": 10, "loss": loss}
     model = geoseg.train(root, tmp_path / "run", **options)
     with open(tmp_path / "run/history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -302,3 +302,21 @@ def test_easy_scenes_are_learned(make_dataset, tmp_path, loss):
     pixels, codes = two_colours(99)
     predicted = geoseg.predict(pixels, model, device="cpu", precision="fp32").codes
     assert (predicted == codes)[codes != 0].mean() > 0.97 and set(np.unique(predicted)) <= {10, 20, 30}
+
+
+def test_resuming_on_other_data_is_refused_and_the_run_stays(whole_run, make_dataset, sample_folder, tmp_path):
+    before = (whole_run / "last.safetensors").read_bytes()
+    with pytest.raises(UsageError, match="was begun with another legend"):
+        root = make_dataset({s: (np.ones((3, 64, 64), np.uint8), np.full((64, 64), 10, np.uint8)) for s in "abcd"})
+        geoseg.train(root, whole_run, **SMALL, resume=True)
+    with pytest.raises(UsageError, match=r"was begun with another (split|fill)"):
+        geoseg.train(sample_folder, whole_run, **(SMALL | {"split": "50/50/0"}), resume=True)
+    with pytest.raises(UsageError, match="was begun with another band_numbers"):
+        geoseg.train(sample_folder, whole_run, **SMALL, bands=(3, 2, 1), resume=True)
+    assert (whole_run / "last.safetensors").read_bytes() == before
+
+
+def test_a_resumed_run_needs_no_options_repeated(whole_run, sample_folder, tmp_path):
+    geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 1}))
+    geoseg.train(sample_folder, tmp_path / "run", epochs=3, resume=True, device="cpu", precision="fp32")
+    assert_equal_runs(whole_run, tmp_path / "run")

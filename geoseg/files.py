@@ -1,0 +1,32 @@
+"""Writing whole files: beside their place first, then in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputError, ResourceError
+
+
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Turn the system's errors into OutputError, where there is no writing at ``path``, and ResourceError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise OutputError(f"{path}: cannot be written there ({error.strerror})") from error
+    except OSError as error:
+        raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a whole file, or leave the old one as it was and raise OutputError or ResourceError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
