@@ -13,7 +13,7 @@ SOURCES := setup.cfg pyproject.toml $(CONSTRAINTS)
 .PHONY: demo test lint test-matrix clean
 
 demo: $(VENV)/installed
-	$(BIN)/python examples/demo.py demo
+	$(BIN)/python examples/demo.py demo --check
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
