@@ -108,12 +108,13 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: SegmenterConfig) -> None:
+    def __init__(self, config: SegmenterConfig, network: nn.Module | None = None) -> None:
+        """A segmenter of the network that the config describes: ``network`` where it is built already."""
         super().__init__()
         self.config = config
         self.origin: Mapping[str, str | None] = {"path": None, "sha256": None}
         """Path and sha256 of the file that the weights are from."""
-        self.network = _build_network(config)
+        self.network = network or build_network(config.encoder, config.bands, config.legend, config.width, config.norm)
         for name in ("fill", "mean", "std"):
             values = torch.tensor(getattr(config, name), dtype=torch.float32).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -143,9 +144,10 @@ class Segmenter(nn.Module):
         return self.network(image.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
-def _build_network(config: SegmenterConfig) -> nn.Module:
-    if config.encoder == PLAIN:
-        return UNet(config.bands, len(config.legend), config.width, config.norm)
+def build_network(encoder: str, bands: int, legend: Legend, width: int = 64, norm: Norm = "none") -> nn.Module:
+    """The plain U-Net or one on a timm encoder, with an output for each class of the legend; raises ModelError."""
+    if encoder == PLAIN:
+        return UNet(bands, len(legend), width, norm)
     from geoseg.models.encoder_unet import EncoderUNet
 
-    return EncoderUNet(config.encoder, config.bands, len(config.legend), config.norm)
+    return EncoderUNet(encoder, bands, len(legend), norm)

@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import geoseg
@@ -31,7 +31,7 @@ from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
-from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
+from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch, build_network
 from geoseg.models.storage import WEIGHTS_PREFIX, load, read_model_file, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.scene import Scene
@@ -146,6 +146,8 @@ class Trainer:
         torch_device = resolve_device(device)
         scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
         settings, framing = resolve_framing(settings, scenes["train"])
+        # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
+        network = start_network(settings, len(scenes["train"][0].image.bands), dataset.legend)
         found = survey(tqdm(scenes["train"], "looking through", unit="scene", leave=False, delay=2), dataset.legend)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
@@ -167,7 +169,7 @@ class Trainer:
             provenance=training_record(dataset, split, settings, found, weights)
             | {"precision": resolve_precision(precision, torch_device)},
         )
-        segmenter = build_segmenter(config, settings).to(torch_device)
+        segmenter = Segmenter(config, network).to(torch_device)
         samples = (Samples(scenes[part], framing, settings.seed) for part in ("train", "val"))
         return cls(segmenter, settings, *samples, weights, precision)
 
@@ -319,15 +321,15 @@ def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene])
     return replace(settings, size=size), framing
 
 
-def build_segmenter(config: SegmenterConfig, settings: TrainingSettings) -> Segmenter:
-    """A segmenter with its start drawn from the seed, and the encoder's weights loaded where some are asked for."""
+def start_network(settings: TrainingSettings, bands: int, legend: Legend) -> nn.Module:
+    """A network with its start drawn from the seed, and the encoder's weights loaded where some are asked for."""
     torch.manual_seed(settings.seed)
-    segmenter = Segmenter(config)
+    network = build_network(settings.encoder, bands, legend, settings.width, settings.norm)
     if settings.encoder_weights != "none":
         from geoseg.models.encoder_weights import load_encoder_weights
 
-        load_encoder_weights(segmenter.network, settings.encoder, settings.encoder_weights)
-    return segmenter
+        load_encoder_weights(network, settings.encoder, settings.encoder_weights)
+    return network
 
 
 def training_record(
