@@ -20,19 +20,8 @@ from rasterio.transform import from_origin
 from tqdm import tqdm
 
 from geoseg.datasets.dataset import SYNTHETIC_MARK
-from geoseg.datasets.landscape import (
-    BARREN,
-    FOREST,
-    GSD,
-    RANGELAND,
-    UNKNOWN,
-    URBAN,
-    WATER,
-    claim,
-    draw_land,
-    rough_noise,
-    shifted,
-)
+from geoseg.datasets.landscape import BARREN, FOREST, RANGELAND, UNKNOWN, URBAN, WATER, claim, draw_land
+from geoseg.datasets.shapes import GSD, rough_noise, shifted
 from geoseg.errors import OutputError
 from geoseg.files import disk_errors
 from geoseg.grid import Grid
