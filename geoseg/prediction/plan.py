@@ -46,7 +46,7 @@ class Plan:
     Memory beside the network's own, in bytes, for S scored classes, B bands of one byte and a window of side w in a
     shard of width W: the stitching buffer 4 S w W, twice that while it rolls on; the codes of a shard, SHARD_SIDE
     squared; the tiles that wait, 6 (B + 1) w w; the scores of a batch of N, 12 N S w w; and while a window is resampled
-    28 B w w. None of it grows with the scene.
+    21 B w w. None of it grows with the scene.
     """
 
     scene: Mapping[str, Any]
@@ -94,7 +94,7 @@ class Plan:
         codes = width * min(self.shard_side, self.lattice.shape[0])
         stitching = 8 * classes * self.window_shape[0] * width
         scores = 12 * self.numerics.batch_shape[0] * classes * window
-        resampling = 28 * bands * window if self.tile_shape != self.window_shape else 0
+        resampling = 21 * bands * window if self.tile_shape != self.window_shape else 0
         return stitching + codes + 6 * (bands + 1) * window + scores + resampling
 
     def to_json(self) -> str:

@@ -87,6 +87,9 @@ def resolve_settings(
     if setting is not None and setting not in SETTINGS:
         raise UsageError(f"setting {setting!r}: there are {', '.join(SETTINGS)}")
     base = SETTINGS[setting] if setting else begun or SETTINGS["baseline"]
+    if options.get("epochs") and not options.get("steps"):
+        # Epochs given anew take the place of the steps that a run was begun with.
+        base = replace(base, steps=None)
     known = {field.name for field in fields(TrainingSettings)} - {"setting"}
     if unknown := sorted(options.keys() - known):
         raise UsageError(f"unknown training option {unknown[0]!r}; there are {', '.join(sorted(known))}")

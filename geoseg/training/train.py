@@ -91,13 +91,8 @@ def train(
     root, said = resolve_data(data)
     log.info(said)
     dataset = open_dataset(root, legend)
-    if (
-        data is None
-        and dataset.synthetic
-        and not resume
-        and options.get("epochs") is None
-        and options.get("steps") is None
-    ):
+    length_given = resume or options.get("epochs") or options.get("steps")
+    if data is None and dataset.synthetic and not length_given:
         options["epochs"] = SAMPLE_EPOCHS
         log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
     run = Run.reopen(output) if resume else None
@@ -107,7 +102,7 @@ def train(
     if begun and bands is None:
         bands = begun["band_numbers"]
     split = resolve_split(dataset, settings.split, settings.seed)
-    trainer = Trainer.prepare(dataset, split, settings, bands, device, precision)
+    trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress)
     state = trainer.restore(run) if run.last.is_file() else Progress()
     run.write_config(trainer.record())
     trainer.fit(run, state, progress)
@@ -141,6 +136,7 @@ class Trainer:
         bands: Sequence[int] | None,
         device: str,
         precision: str,
+        progress: bool = False,
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
@@ -148,7 +144,8 @@ class Trainer:
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
         network = start_network(settings, len(scenes["train"][0].image.bands), dataset.legend)
-        found = survey(tqdm(scenes["train"], "looking through", unit="scene", leave=False, delay=2), dataset.legend)
+        looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
+        found = survey(looked_through, dataset.legend)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
         weights = median_frequency_weights(found.counts, dataset.legend.ignored)

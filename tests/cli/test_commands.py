@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import rasterio
 from click.testing import CliRunner, Result
 
+import geoseg
 from geoseg_cli.main import cli
 
 
@@ -64,3 +67,23 @@ def test_quiet_silences_messages(trained_run: Path, sample_folder: Path, tmp_pat
     words = ("score", sample_folder / "truth.tif", sample_folder / "truth.tif")
     assert "same grid" in run(*words).stderr
     assert run(*words, "-q").stderr == "" and run("-q", *words).stderr == ""
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 9 TiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_is_exit_7(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(geoseg, "score", fails)
+    assert "smaller --window" in run("score", "a.tif", "b.tif", code=7).stderr
+
+
+def test_termination_is_exit_143(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(geoseg, "score", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        run("score", "a.tif", "b.tif", code=143)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_the_height_of_the_scene(segmenter):
     high = make_plan(scene_of(30_000, 100), segmenter, **LOCAL)
     assert low.memory(6) == high.memory(6)
     stitching, codes, waiting, scores = 8 * 6 * 64 * 100, 100 * 8192, 6 * 4 * 64 * 64, 12 * 1 * 6 * 64 * 64
-    assert low.memory(6) == stitching + codes + waiting + scores + 28 * 3 * 64 * 64
+    assert low.memory(6) == stitching + codes + waiting + scores + 21 * 3 * 64 * 64
 
 
 def config_of(bands: int) -> SegmenterConfig:

@@ -320,3 +320,10 @@ def test_a_resumed_run_needs_no_options_repeated(whole_run, sample_folder, tmp_p
     geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 1}))
     geoseg.train(sample_folder, tmp_path / "run", epochs=3, resume=True, device="cpu", precision="fp32")
     assert_equal_runs(whole_run, tmp_path / "run")
+
+
+def test_epochs_given_at_a_resume_take_the_place_of_steps(whole_run, sample_folder, tmp_path):
+    geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"steps": 2}))
+    options = {"epochs": 3, "device": "cpu", "precision": "fp32"}
+    geoseg.train(sample_folder, tmp_path / "run", **options, resume=True)
+    assert weights_of(tmp_path / "run")["optimiser.0.step"] == weights_of(whole_run)["optimiser.0.step"] > 2
