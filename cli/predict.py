@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import click
 
 from . import options
+
+
+class Tau(click.ParamType):
+    """A power, or "auto"."""
+
+    name = "auto|TAU"
+
+    def convert(self, value, param, context):
+        try:
+            return value if value == "auto" else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto nor a number", param, context)
 
 
 @click.command()
@@ -37,30 +51,82 @@ from . import options
     "--batch-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Tiles in one forward pass.  [default: 1 on a CPU, 4 on a GPU]",
+    help="Tiles in one forward pass.  [default: 1 on a CPU, as many as fit on a GPU, up to 8]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "plain", "folded", "compiled"]),
+    default="auto",
+    show_default=True,
+    help="How the network runs: as trained, with folded normalisation, or compiled too (takes a minute first).",
+)
+@click.option("--tta", is_flag=True, help="See each window in all eight rotations and reflections (8 times the work).")
+@click.option(
+    "--prior-correction",
+    type=Tau(),
+    metavar="auto|TAU",
+    help="Divide scores by the training's class weights to the power TAU; auto: as validation found best.",
+)
+@click.option(
+    "--scores",
+    nargs=2,
+    type=(click.Choice(["top", "margin", "all"]), click.Path(path_type=Path)),
+    metavar="top|margin|all FILE",
+    help="Write scores too: the highest, its lead over the second, or one band a class.",
+)
+@click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
+@click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
+@click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
 @options.overwrite
-@click.option("--dry-run", is_flag=True, help="Say what would be done, in tiles and memory, and stop.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done: tiles, memory, disk, time; and stop.")
 @options.json
 @options.quiet
 @options.debug
 @click.pass_obj
-def predict(obj: dict, scenes, output: str, model, dry_run: bool, overwrite: bool, as_json: bool, **given) -> None:
+def predict(
+    obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool, scores, co, quicklook, **given
+) -> None:
     """Label every pixel of SCENE and write a class raster on the same grid.
 
     Without --window and --size the scene is read as the model was trained. --window alone: windows at native
     resolution. --size alone: the whole scene resampled to that side. Both: each window resampled to that side.
+
+    A run that is stopped keeps its finished parts beside the output; --resume continues it.
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
 
+    kind, scores_output = scores or ("none", None)
     if dry_run:
-        plans = plan_scenes(scenes, output, model, overwrite=overwrite, **given)
+        planning = {key: value for key, value in given.items() if key != "cog"}
+        plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
+    if quicklook and len(scenes) > 1:
+        raise click.UsageError("--quicklook is for one scene")
+    written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
     results = []
-    for result in predict_scenes(scenes, output, model, overwrite=overwrite, progress=obj["progress"], **given):
-        results.append(result.to_dict())
-        if not as_json:
-            click.echo(result.to_text())
+    try:
+        for result in predict_scenes(scenes, output, model, progress=obj["progress"], **written, **given):
+            results.append(result.to_dict())
+            if quicklook:
+                result.write_quicklook(quicklook)
+            if not as_json:
+                click.echo(result.to_text())
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}", err=True)
+        raise
     if as_json:
-        click.echo(json.dumps(results if len(scenes) > 1 else results[0]))
+        click.echo(json.dumps(results if len(scenes) > 1 else results[0] if results else None))
+
+
+def _key_values(texts) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"--co takes KEY=VALUE, got {text!r}")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _resume_command(arguments: list[str]) -> str:
+    kept = [argument for argument in arguments[1:] if argument not in ("--resume", "--overwrite")]
+    return shlex.join(["geoseg", *kept, "--resume"])

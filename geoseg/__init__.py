@@ -26,6 +26,7 @@ _HOMES = {
     "load": "geoseg.models.storage",
     "median_frequency_weights": "geoseg.training.class_weights",
     "predict": "geoseg.prediction.predict",
+    "predict_strips": "geoseg.prediction.predict",
     "score": "geoseg.scoring.score",
     "train": "geoseg.training.train",
 }

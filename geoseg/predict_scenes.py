@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from geoseg.datasets.dataset import is_synthetic
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.models.device import resolve_device
-from geoseg.models.segmenter import Segmenter
+from geoseg.models.inference import for_inference
+from geoseg.models.segmenter import Segmenter, TileBatch
 from geoseg.models.storage import load
-from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.predict import Prediction, predict, require_other_file, resolve_bands
+from geoseg.prediction.journal import unfinished
+from geoseg.prediction.plan import Plan, Scores, make_plan
+from geoseg.prediction.predict import Prediction, evaluating, predict, require_other_file, resolve_bands
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.writer import require_writable
 from geoseg.training.run import newest_finished_run
@@ -29,8 +34,12 @@ class PlannedScene:
     scene: Path
     output: Path
     plan: Plan
-    classes: int
-    """Number of scored classes."""
+    filled: int
+    """Shards of which it is not known that they hold no data."""
+    seconds: float
+    """Estimated from one forward pass."""
+    disk: int
+    """Bytes that the outputs and the parts take at most."""
 
     def summary(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -45,22 +54,32 @@ class PlannedScene:
             "tiles": plan.forwarded,
             "repeated_work": round(plan.repeated_work, 4),
             "shards": len(plan.shards),
-            "memory_bytes": plan.memory(self.classes),
+            "shards_with_data": self.filled,
+            "memory_bytes": plan.memory,
+            "disk_bytes": self.disk,
+            "seconds": round(self.seconds, 1),
             "numerics": asdict(plan.numerics),
         }
 
     def describe(self) -> str:
         """In a few lines for the terminal."""
         plan, lattice, numerics = self.plan, self.plan.lattice, self.plan.numerics
-        (height, width), buffers = lattice.shape, plan.memory(self.classes) / 2**20
+        height, width = lattice.shape
         return (
             f"{self.scene} -> {self.output}: {height} x {width} px (rows x columns)\n"
             f"  {plan.forwarded} tiles of {lattice.side} px seen at {plan.size} px, overlap {lattice.overlap} px: "
             f"{plan.repeated_work:.2f} pixels forwarded per scene pixel\n"
-            f"  {len(plan.shards)} shard(s); {buffers:.0f} MiB of buffers beside the network's own\n"
-            f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, "
-            f"batches of {numerics.batch_shape[0]}"
+            f"  {self.filled} of {len(plan.shards)} shard(s) hold data; {plan.memory / 2**20:.0f} MiB of buffers "
+            f"beside the network's own; at most {self.disk / 2**20:,.0f} MiB on disk\n"
+            f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, {numerics.engine}, "
+            f"batches of {numerics.batch_shape[0]}: about {_duration(self.seconds)}"
         )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def predict_scenes(
@@ -69,22 +88,42 @@ def predict_scenes(
     model: Path | None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = False,
     bands: Sequence[int] | None = None,
     nodata_rule: NodataRule = "all",
+    scores: Scores = "none",
+    scores_output: Path | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
     """Predict scenes one after the other, each into its own map, with one model.
 
-    All outputs are checked before any work. ``options`` are those of make_plan. Raises as ``predict`` does.
+    All outputs are checked before any work. With ``resume``, maps that are there are left as they are, and yielded not
+    again. ``options`` are those of predict. Raises as ``predict`` does.
     """
-    targets = resolve_outputs(scenes, output, overwrite)
+    if scores_output and len(scenes) > 1:
+        raise UsageError("scores go to one file: predict one scene at a time")
+    targets = resolve_outputs(scenes, output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
     for path, target in zip(scenes, targets, strict=True):
         with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", path)
-            yield predict(scene, segmenter, target, overwrite=overwrite, progress=progress, **options)
+            require_other_file(path, target)
+            if resume and not overwrite and target.exists() and not unfinished(target):
+                log.info("%s: is finished", target)
+                continue
+            yield predict(
+                scene,
+                segmenter,
+                target,
+                scores=scores,
+                scores_output=scores_output,
+                overwrite=overwrite,
+                resume=resume,
+                progress=progress,
+                **options,
+            )
 
 
 def plan_scenes(
@@ -94,22 +133,38 @@ def plan_scenes(
     *,
     overwrite: bool = False,
     bands: Sequence[int] | None = None,
+    resume: bool = False,
     nodata_rule: NodataRule = "all",
     device: str = "auto",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
-    targets = resolve_outputs(scenes, output, overwrite, make_folder=False)
+    targets = resolve_outputs(scenes, output, overwrite or resume, make_folder=False)
     segmenter = resolve_model(model, scenes).to(resolve_device(device))
-    return [
-        PlannedScene(
-            path,
-            target,
-            make_plan(Scene(path, resolve_bands(bands, segmenter), nodata_rule), segmenter, device=device, **options),
-            len(segmenter.legend.scored),
-        )
-        for path, target in zip(scenes, targets, strict=True)
-    ]
+    found = []
+    for path, target in zip(scenes, targets, strict=True):
+        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene, evaluating(segmenter):
+            plan = make_plan(scene, segmenter, device=device, **options)
+            filled = sum(scene.has_data(shard) for shard in plan.shards)
+            share = filled / len(plan.shards)
+            seconds = estimate_seconds(plan, segmenter) * share
+            disk = int(2 * (1 + plan.written_scores) * scene.grid.shape[0] * scene.grid.shape[1] * share)
+            found.append(PlannedScene(path, target, plan, filled, seconds, disk))
+    return found
+
+
+def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
+    """Seconds that the forward passes of a plan take, by one on zeros; a compiled network is timed uncompiled."""
+    numerics = plan.numerics
+    engine = for_inference(segmenter, numerics.precision, "plain" if numerics.engine == "plain" else "folded")
+    count, height, width = numerics.batch_shape
+    pixels = torch.zeros(count, segmenter.config.bands, height, width, dtype=torch.uint8)
+    batch = TileBatch(pixels, torch.ones(count, height, width, dtype=torch.bool)).to(segmenter.device)
+    for _ in range(2):
+        begun = time.perf_counter()
+        engine(batch).sum().item()
+        once = time.perf_counter() - begun
+    return once * plan.forwarded / count * (8 if plan.tta else 1)
 
 
 def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:

@@ -6,6 +6,7 @@ that any shard, on any machine, cuts the very same tiles.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,6 +69,40 @@ class Lattice:
         """Those of ``cols`` whose windows meet ``area``."""
         return _meeting(self.cols, min(self.side, self.shape[1]), area.col, area.col_stop)
 
+    def shards(self, shape: tuple[int, int]) -> list[Window]:
+        """Rectangles of at most ``shape`` (height, width) that cover the scene without overlap, column of shards by
+        column of shards, each from the top down.
+
+        Both are multiples of BLOCK, so no block of the output belongs to two shards. Columns are about equally wide and
+        cut where the fewest windows lie on both sides, because those are forwarded for each.
+        """
+        if min(shape) < BLOCK or shape[0] % BLOCK or shape[1] % BLOCK:
+            raise UsageError(f"the sides of a shard are multiples of {BLOCK} px, got {shape[0]} x {shape[1]}")
+        height, width = self.shape
+        edges = [*self._column_cuts(shape[1]), width]
+        return [
+            Window(row, col, min(shape[0], height - row), stop - col)
+            for col, stop in zip([0, *edges], edges, strict=False)
+            for row in range(0, height, shape[0])
+        ]
+
+    def _column_cuts(self, widest: int) -> list[int]:
+        cuts: list[int] = []
+        for left in range(math.ceil(self.shape[1] / widest), 1, -1):
+            begin = cuts[-1] if cuts else 0
+            even = begin + math.ceil((self.shape[1] - begin) / left / BLOCK) * BLOCK
+            # What is right of the cut must still fit into the columns that are left.
+            least = max(begin + BLOCK, self.shape[1] - (left - 1) * widest)
+            near = [
+                c for c in (even, even - BLOCK, even + BLOCK) if least <= c <= min(begin + widest, self.shape[1] - 1)
+            ]
+            cuts.append(min(near, key=self._windows_across, default=min(even, begin + widest)))
+        return cuts
+
+    def _windows_across(self, col: int) -> int:
+        width = min(self.side, self.shape[1])
+        return sum(first < col < first + width for first in self.cols)
+
 
 def _meeting(firsts: list[int], length: int, start: int, stop: int) -> list[int]:
     """Of intervals of one length, by their sorted first pixels, those that meet ``start`` to ``stop``."""
@@ -90,13 +125,3 @@ def starts(length: int, side: int, overlap: int) -> list[int]:
         return [0]
     step = side - overlap
     return [*range(0, length - side, step), length - side]
-
-
-def shards(shape: tuple[int, int], side: int) -> list[Window]:
-    """Rectangles of at most ``side`` x ``side`` pixels that cover ``shape`` without overlap, row-major.
-
-    ``side`` is a multiple of BLOCK, so no block of the output belongs to two shards.
-    """
-    if side < BLOCK or side % BLOCK:
-        raise UsageError(f"the side of a shard is a multiple of {BLOCK} px, got {side}")
-    return blocks(shape, side)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import UsageError
 from geoseg.grid import Window
-from geoseg.tiling import BLOCK, Lattice, blocks, shards, starts
+from geoseg.tiling import BLOCK, Lattice, blocks, starts
 
 
 @st.composite
@@ -99,9 +99,19 @@ def test_blocks_cover_each_pixel_once_in_row_major_order(shape: tuple[int, int],
     assert all(max(w.shape) <= side and w.row % side == w.col % side == 0 for w in windows)
 
 
-@given(st.tuples(st.integers(1, 4000), st.integers(1, 4000)), st.integers(1, 4))
-def test_shards_partition_the_scene_on_block_borders(shape: tuple[int, int], side: int) -> None:
-    windows = shards(shape, side * BLOCK)
+@given(
+    st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.integers(1, 3000),
+    st.integers(0, 400),
+)
+def test_shards_partition_the_scene_on_block_borders(shape, most, side, overlap) -> None:
+    most = most[0] * BLOCK, most[1] * BLOCK
+    windows = Lattice(shape, side, min(overlap, side - 1)).shards(most)
+    assert all(w.height <= most[0] and w.width <= most[1] for w in windows)
+    assert windows == sorted(windows, key=lambda w: (w.col, w.row))
+    # No column more than are needed.
+    assert len({w.col for w in windows}) == -(-shape[1] // most[1])
     assert sum(w.height * w.width for w in windows) == shape[0] * shape[1]
     assert all(a is b or a.intersect(b) is None for a in windows for b in windows)
     assert all(w.row % BLOCK == w.col % BLOCK == 0 for w in windows)
@@ -110,9 +120,18 @@ def test_shards_partition_the_scene_on_block_borders(shape: tuple[int, int], sid
 
 
 @pytest.mark.parametrize("side", [0, 1, BLOCK - 1, BLOCK + 1, 3 * BLOCK // 2])
-def test_a_shard_s_side_is_a_multiple_of_the_block(side: int) -> None:
-    with pytest.raises(UsageError, match="multiple of 512"):
-        shards((2000, 2000), side)
+def test_a_shard_s_sides_are_multiples_of_the_block(side: int) -> None:
+    for shape in ((side, BLOCK), (BLOCK, side)):
+        with pytest.raises(UsageError, match="multiples of 512"):
+            Lattice((2000, 2000), 64, 8).shards(shape)
+
+
+def test_columns_of_shards_are_cut_where_one_window_lies_across() -> None:
+    # Windows at 0, 750, 1500, ...: two lie across the even cut at 4608, one across 4096 and 5120.
+    lattice = Lattice((100, 8750), 1000, 250)
+    across = lambda cut: sum(first < cut < first + 1000 for first in lattice.cols)  # noqa: E731
+    (cut,) = {w.col for w in lattice.shards((2048, 8192))} - {0}
+    assert across(4608) == 2 and cut in (4096, 5120) and across(cut) == 1
 
 
 @pytest.mark.parametrize(

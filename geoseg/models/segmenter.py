@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
@@ -112,8 +113,8 @@ class Segmenter(nn.Module):
         """A segmenter of the network that the config describes: ``network`` where it is built already."""
         super().__init__()
         self.config = config
-        self.origin: Mapping[str, str | None] = {"path": None, "sha256": None}
-        """Path and sha256 of the file that the weights are from."""
+        self.origin: Mapping[str, str | None] = {"path": None, "sha256": None, "weights": None}
+        """Path and sha256 of the file that the weights are from, and the weights' own sha256."""
         self.network = network or build_network(config.encoder, config.bands, config.legend, config.width, config.norm)
         for name in ("fill", "mean", "std"):
             values = torch.tensor(getattr(config, name), dtype=torch.float32).view(1, -1, 1, 1)
@@ -130,6 +131,14 @@ class Segmenter(nn.Module):
         """Where the weights are."""
         return self.fill.device
 
+    def weights_sha256(self) -> str:
+        """sha256 of the weights as they are now, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
     def forward(self, tiles: TileBatch) -> Tensor:
         """(N, K, H, W) logits of a batch of any size, K the legend's classes, the ignored ones included.
 
@@ -138,6 +147,7 @@ class Segmenter(nn.Module):
         """
         pixels = torch.where(tiles.valid[:, None], tiles.pixels.to(torch.float32), self.fill)
         image = (pixels * self.config.scale - self.mean) / self.std
+        image = image.to(next(self.network.parameters(), image).dtype)
         height, width = image.shape[-2:]
         stride = self.network.stride
         image = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")

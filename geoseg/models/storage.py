@@ -50,7 +50,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Segmenter:
     record, tensors = read_model_file(path)
     segmenter = Segmenter(SegmenterConfig.from_dict(record["config"]))
     _fill(segmenter, {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}, path)
-    segmenter.origin = {"path": str(path.absolute()), "sha256": model_sha256(path)}
+    origin = {"path": str(path.absolute()), "sha256": model_sha256(path)}
+    segmenter.origin = origin | {"weights": segmenter.weights_sha256()}
     return segmenter.to(device=device, memory_format=torch.channels_last).eval()
 
 

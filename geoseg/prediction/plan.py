@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import groupby
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from geoseg.errors import InputError, UsageError
+from geoseg.errors import InputError, ModelError, ResourceError, UsageError
 from geoseg.grid import Window
 from geoseg.models.device import Precision, instruction_set, resolve_device, resolve_precision
-from geoseg.models.segmenter import Segmenter, SegmenterConfig
+from geoseg.models.inference import Engine, resolve_engine
+from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.raster.scene import SceneLike
-from geoseg.tiling import Lattice, shards
+from geoseg.tiling import Lattice
 
-SHARD_SIDE = 8192
-"""Side of a shard in pixels: bounds the width of the stitching buffer and the codes that wait to be written."""
-BATCH_ON_CUDA = 4
-"""Tiles in one forward pass on a GPU; on the CPU one at a time is as fast and takes the least memory."""
+FORMAT = 1
+"""Version of the plan's JSON."""
+SHARD_SHAPE = 2048, 8192
+"""(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
+MOST_ON_CUDA = 8
+"""Tiles in one forward pass on a GPU, where they fit; on the CPU one at a time is as fast and takes least memory."""
+Scores = Literal["none", "top", "margin", "all"]
+"""What is written beside the classes: the highest score, its lead over the second, or every class's score."""
 WHOLE_SCENE_LIMIT = 4
 """How many times smaller than the scene a size may be that the whole scene is resampled to."""
 
@@ -37,33 +44,54 @@ class Numerics:
     precision: Precision
     batch_shape: tuple[int, int, int]
     """(tiles, height, width) of every forward pass; short batches are filled up to it."""
+    engine: Engine = "plain"
+    torch: str = torch.__version__
+    """Version of the library that computes."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """A prediction, decided. Equal plans give bit-identical maps on the CPU, however the work is divided.
 
-    Memory beside the network's own, in bytes, for S scored classes, B bands of one byte and a window of side w in a
-    shard of width W: the stitching buffer 4 S w W, twice that while it rolls on; the codes of a shard, SHARD_SIDE
-    squared; the tiles that wait, 6 (B + 1) w w; the scores of a batch of N, 12 N S w w; and while a window is resampled
-    21 B w w. None of it grows with the scene.
+    Memory beside the network's own, in bytes, for S scored classes, B bands of b bytes, a window of side w, shards of
+    height H and width W: the stitching buffer 4 S w W, an eighth more while it rolls on; the rows that are read,
+    (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of written
+    scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w; and while a window is
+    resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None of it grows with the scene.
     """
 
     scene: Mapping[str, Any]
     """What identifies the scene (SceneLike.describe)."""
     model: Mapping[str, Any]
-    """Path and sha256 of the model file, both None for a model that was never saved."""
+    """Path and sha256 of the model file, both None for a model that was never saved, and sha256 of its weights."""
     lattice: Lattice
     """Windows in scene pixels."""
     size: int
     """Side in pixels that a whole window has as a tile, as the network sees it."""
     numerics: Numerics
-    shard_side: int = SHARD_SIDE
+    classes: int
+    """Number of scored classes."""
+    pixel_bytes: int
+    """Bytes of a pixel's bands."""
+    shard_shape: tuple[int, int] = SHARD_SHAPE
+    """(height, width) of the largest shard in pixels."""
+    scores: Scores = "none"
+    tta: bool = False
+    """Whether each tile is seen in all eight rotations and reflections, and their scores averaged."""
+    prior_tau: float = 0.0
+    """Scores are divided by the training's class weight to this power before the class is chosen."""
+    prior_weights: tuple[float, ...] = ()
+    """Those weights, one for each scored class."""
 
     @cached_property
     def shards(self) -> list[Window]:
-        """Rectangles of the output that one call of run_shard computes."""
-        return shards(self.lattice.shape, self.shard_side)
+        """Rectangles of the output, each a unit of work with a result of its own, in the order they are written in."""
+        return self.lattice.shards(self.shard_shape)
+
+    @property
+    def columns(self) -> list[list[int]]:
+        """The indices of the shards that lie below each other, from the top down."""
+        return [list(group) for _, group in groupby(range(len(self.shards)), lambda index: self.shards[index].col)]
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -78,39 +106,50 @@ class Plan:
 
     @property
     def forwarded(self) -> int:
-        """Tiles that all shards forward together if none is empty."""
-        lattice = self.lattice
-        return sum(len(lattice.rows_meeting(shard)) * len(lattice.cols_meeting(shard)) for shard in self.shards)
+        """Tiles that a local run forwards if none is empty: a column of shards shares its windows."""
+        tops = (self.shards[column[0]] for column in self.columns)
+        return len(self.lattice.rows) * sum(len(self.lattice.cols_meeting(top)) for top in tops)
 
     @property
     def repeated_work(self) -> float:
         """Pixels of all forwarded windows over pixels of the scene; 1 would be none twice."""
         return self.forwarded * math.prod(self.window_shape) / math.prod(self.lattice.shape)
 
-    def memory(self, classes: int) -> int:
-        """Bytes beside the network's own, by the formula above, for ``classes`` scored classes."""
-        bands, window = len(self.scene["bands"]), math.prod(self.window_shape)
-        width = min(self.shard_side, self.lattice.shape[1])
-        codes = width * min(self.shard_side, self.lattice.shape[0])
-        stitching = 8 * classes * self.window_shape[0] * width
+    @property
+    def written_scores(self) -> int:
+        """Bands of scores beside the codes."""
+        return {"none": 0, "top": 1, "margin": 1, "all": self.classes}[self.scores]
+
+    @property
+    def memory(self) -> int:
+        """Bytes beside the network's own, by the formula above."""
+        classes, pixel = self.classes, self.pixel_bytes + 1
+        (height, width), window = self.window_shape, math.prod(self.window_shape)
+        shard_height, shard_width = (min(a, b) for a, b in zip(self.shard_shape, self.lattice.shape, strict=True))
+        stitching = 4.5 * classes * height * shard_width
+        rows = pixel * ((height + 512) * (shard_width + width) + 8 * 512 * 2048)
+        waiting = 4 * (1 + self.written_scores) * shard_height * shard_width
         scores = 12 * self.numerics.batch_shape[0] * classes * window
-        resampling = 21 * bands * window if self.tile_shape != self.window_shape else 0
-        return stitching + codes + 6 * (bands + 1) * window + scores + resampling
+        resampling = 5 * 21 * len(self.scene["bands"]) * window if self.tile_shape != self.window_shape else 0
+        return int(stitching + rows + waiting + scores + resampling)
 
     def to_json(self) -> str:
         """The plan as a JSON document; ``from_json`` reads it back, equal."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        return json.dumps({"format": FORMAT} | asdict(self), indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """Read what ``to_json`` wrote; raises UsageError."""
         try:
             record = json.loads(text)
+            if record.pop("format") != FORMAT:
+                raise ValueError("made by another version of geoseg")
             lattice, numerics = record["lattice"], record["numerics"]
             lattice = Lattice(tuple(lattice["shape"]), lattice["side"], lattice["overlap"])
             numerics = Numerics(**{**numerics, "batch_shape": tuple(numerics["batch_shape"])})
-            return cls(**{**record, "lattice": lattice, "numerics": numerics})
-        except (ValueError, KeyError, TypeError) as error:
+            pairs = {key: tuple(record[key]) for key in ("shard_shape", "prior_weights")}
+            return cls(**{**record, **pairs, "lattice": lattice, "numerics": numerics})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"not a plan ({error!r})") from error
 
 
@@ -123,18 +162,27 @@ def make_plan(
     overlap: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     batch_size: int | None = None,
-    shard_side: int = SHARD_SIDE,
+    shard_shape: tuple[int, int] = SHARD_SHAPE,
+    scores: Scores = "none",
+    tta: bool = False,
+    prior_correction: float | str | None = None,
 ) -> Plan:
     """Decide a prediction.
 
     Args:
         window, size: as resolve_window explains; both None: as the model was trained.
         overlap: pixels of the scene that neighbouring windows share; None takes an eighth of the window.
-        device, precision: as resolve_device and resolve_precision explain.
-        batch_size: tiles per forward pass; None takes BATCH_ON_CUDA on a GPU and 1 on the CPU.
+        device, precision, engine: as resolve_device, resolve_precision and resolve_engine explain.
+        batch_size: tiles per forward pass; None takes as many as fit on a GPU, up to MOST_ON_CUDA, and 1 on the CPU.
+        scores: what is kept beside the classes.
+        tta: see each tile in all eight rotations and reflections.
+        prior_correction: the power tau, "auto" for the one that training found best on its validation scenes, None for
+            no correction. See resolve_prior.
 
-    Raises InputError where the scene does not fit the model, UsageError where the numbers contradict each other.
+    Raises InputError where the scene does not fit the model, ModelError where the model lacks what is asked for,
+    UsageError where the numbers contradict each other.
     """
     config = segmenter.config
     require_fit(scene, config)
@@ -143,14 +191,59 @@ def make_plan(
     overlap = side // 8 if overlap is None else overlap
     lattice = Lattice(shape, side, overlap if max(shape) > side else min(overlap, side - 1))
     torch_device = resolve_device(device)
-    batch = _resolve_batch(batch_size, torch_device, lattice)
+    tile_shape = scaled((min(side, shape[0]), min(side, shape[1])), side, size)
+    precision = resolve_precision(precision, torch_device)
     numerics = Numerics(
         torch_device.type,
         instruction_set(torch_device),
-        resolve_precision(precision, torch_device),
-        (batch, *scaled((min(side, shape[0]), min(side, shape[1])), side, size)),
+        precision,
+        (_resolve_batch(batch_size, segmenter, tile_shape, lattice), *tile_shape),
+        resolve_engine(engine, segmenter, torch_device),
     )
-    return Plan(scene.describe(), dict(segmenter.origin), lattice, size, numerics, shard_side)
+    tau, weights = resolve_prior(prior_correction, config)
+    return Plan(
+        scene.describe(),
+        model_identity(segmenter),
+        lattice,
+        size,
+        numerics,
+        classes=len(config.legend.scored),
+        pixel_bytes=len(scene.bands) * np.dtype(scene.dtype).itemsize,
+        shard_shape=tuple(shard_shape),
+        scores=scores,
+        tta=tta,
+        prior_tau=tau,
+        prior_weights=weights,
+    )
+
+
+def resolve_prior(asked: float | str | None, config: SegmenterConfig) -> tuple[float, tuple[float, ...]]:
+    """(tau, class weights of the scored classes): what undoes the shift of the prior that weighting the loss made.
+
+    A model trained with class weights w fits p ~ w p(class given pixel); dividing by w ** tau undoes it, wholly at 1.
+    Raises ModelError where the model's record has no weights, or no tau for "auto".
+    """
+    if asked is None:
+        return 0.0, ()
+    trained = config.provenance
+    if "class_weights" not in trained:
+        raise ModelError("the model's record holds no class weights of its training; leave --prior-correction out")
+    weights = tuple(float(trained["class_weights"][config.legend.names[i]]) for i in config.legend.scored)
+    if asked == "auto":
+        if "prior_tau" not in trained:
+            raise ModelError("the model's training found no tau; give one, such as --prior-correction 0.5")
+        asked = trained["prior_tau"]
+    if not 0 <= float(asked) <= 2:
+        raise UsageError(f"the prior correction's tau is between 0 and 2, got {asked}")
+    # A class that no training pixel had has the weight 0 and was never learned: it stays as it is.
+    return float(asked), tuple(weight if weight > 0 else 1.0 for weight in weights)
+
+
+def model_identity(segmenter: Segmenter) -> dict[str, str | None]:
+    """What a plan remembers a model by: its weights, and the file they are from if they are still those of the file."""
+    weights = segmenter.weights_sha256()
+    unchanged = segmenter.origin.get("weights") == weights
+    return {key: segmenter.origin[key] if unchanged else None for key in ("path", "sha256")} | {"weights": weights}
 
 
 def resolve_window(
@@ -196,8 +289,33 @@ def require_fit(scene: SceneLike, config: SegmenterConfig) -> None:
         )
 
 
-def _resolve_batch(wanted: int | None, device: torch.device, lattice: Lattice) -> int:
-    limit = wanted or (BATCH_ON_CUDA if device.type == "cuda" else 1)
+def _resolve_batch(wanted: int | None, segmenter: Segmenter, tile_shape: tuple[int, int], lattice: Lattice) -> int:
+    limit = wanted or (_tiles_that_fit(segmenter, tile_shape) if segmenter.device.type == "cuda" else 1)
     # A batch never crosses a row of the lattice; equal shares of a row leave the fewest places to fill up.
     across = len(lattice.cols)
     return math.ceil(across / math.ceil(across / limit))
+
+
+@torch.inference_mode()
+def _tiles_that_fit(segmenter: Segmenter, tile_shape: tuple[int, int]) -> int:
+    """As many tiles as two thirds of the GPU's free memory hold, by what one takes; at least 1."""
+    device = segmenter.device
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    pixels = torch.zeros(1, segmenter.config.bands, *tile_shape, dtype=torch.uint8, device=device)
+    segmenter(TileBatch(pixels, torch.ones(1, *tile_shape, dtype=torch.bool, device=device)))
+    one = max(torch.cuda.max_memory_allocated(device) - before, 1)
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(MOST_ON_CUDA, int(free * 2 / 3) // one))
+
+
+def with_half_the_batch(plan: Plan) -> Plan:
+    """The plan for a device whose memory did not hold its batch; raises ResourceError for a batch of one."""
+    count, height, width = plan.numerics.batch_shape
+    if count == 1:
+        raise ResourceError(
+            f"{plan.numerics.device}: a single tile of {height} x {width} px does not fit into its memory; "
+            "take a smaller --window or --size"
+        )
+    return replace(plan, numerics=replace(plan.numerics, batch_shape=(count // 2, height, width)))

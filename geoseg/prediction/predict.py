@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
+import rasterio.io
+import rasterio.vrt
+import torch
 from tqdm import tqdm
 
 import geoseg
-from geoseg.ahead import reader_thread
-from geoseg.errors import UsageError
+from geoseg.ahead import reader_threads, write_behind
+from geoseg.errors import InputError, UsageError
 from geoseg.grid import Grid
 from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load
-from geoseg.prediction.plan import SHARD_SIDE, Plan, make_plan
-from geoseg.prediction.shard import run_shard
+from geoseg.prediction.journal import Journal
+from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
+from geoseg.prediction.shard import ShardResult, engine_of, run_shards
+from geoseg.raster.areas import AreaTally
+from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike
-from geoseg.raster.writer import ClassRasterWriter, require_writable
+from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+
+log = logging.getLogger("geoseg")
+READERS = 4
+"""Most threads that read one scene."""
+
+Pending = Callable[[], ShardResult]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +55,12 @@ class Prediction:
     counts: np.ndarray
     """(256,) int64 pixels of each code."""
     plan: Plan
+    hectares: np.ndarray | None = None
+    """(256,) float64 true area of each code in hectares; None where the grid has no place on Earth."""
+    scores_path: Path | None = None
     _codes: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    """(written scores, H, W) uint8 in 1/254, NODATA without data: where scores were asked for and no file."""
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -52,8 +74,25 @@ class Prediction:
     def shares(self) -> dict[str, float]:
         """Share of the pixels with data that each predicted class has."""
         total = self.counts[:NODATA].sum()
+        return {name: float(self.counts[code] / total) if total else float("nan") for name, code in self._scored}
+
+    @property
+    def areas(self) -> dict[str, float] | None:
+        """True area of each predicted class in hectares, on the ellipsoid; None where the grid has no place."""
+        if self.hectares is None:
+            return None
+        return {name: float(self.hectares[code]) for name, code in self._scored}
+
+    @property
+    def _scored(self) -> list[tuple[str, int]]:
         scored = (self.legend.classes[index] for index in self.legend.scored)
-        return {c.name: float(self.counts[c.code] / total) if total else float("nan") for c in scored}
+        return [(c.name, c.code) for c in scored]
+
+    def write_quicklook(self, path: str | Path, longest: int = 1024) -> None:
+        """Write a small PNG of the map with its legend; raises UsageError without a map file, OutputError."""
+        if self.path is None:
+            raise UsageError("a quick-look is made of a map file; predict into one")
+        write_quicklook(self.path, self.legend, path, longest)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -61,103 +100,258 @@ class Prediction:
         pixels = {"data": int(self.counts[:NODATA].sum()), "nodata": int(self.counts[NODATA])}
         return {
             "path": str(self.path) if self.path else None,
+            "scores": str(self.scores_path) if self.scores_path else None,
             "shape": list(self.grid.shape),
             **pixels,
             "shares": shares,
+            "hectares": self.areas,
         }
 
     def to_text(self) -> str:
-        """One line for the terminal: where the map is, and the classes' shares, the largest first."""
+        """One line for the terminal: where the map is, and the classes' shares and areas, the largest first."""
+        areas = self.areas or {}
         shares = sorted(self.shares.items(), key=lambda item: -item[1])
-        named = ", ".join(f"{name} {share:.1%}" for name, share in shares if share > 0)
+        named = ", ".join(
+            f"{name} {share:.1%}" + (f" ({areas[name]:,.{0 if areas[name] >= 100 else 2}f} ha)" if areas else "")
+            for name, share in shares
+            if share > 0
+        )
         return f"{self.path}: {named or 'no pixel with data'}"
+
+    def _repr_html_(self) -> str:
+        """A table of the classes for notebooks."""
+        areas = self.areas or {}
+        rows = "".join(
+            f'<tr><td style="background:rgb{self.legend.classes[index].colour};width:1.5em"></td>'
+            f"<td>{html.escape(name)}</td><td>{share:.1%}</td>"
+            + (f"<td>{areas[name]:,.2f} ha</td></tr>" if areas else "</tr>")
+            for index, (name, share) in zip(self.legend.scored, self.shares.items(), strict=True)
+        )
+        title = html.escape(str(self.path or "in memory"))
+        return f"<table><caption>{title}: {html.escape(str(self.grid))}</caption>{rows}</table>"
 
 
 def predict(
-    scene: str | Path | np.ndarray | SceneLike,
+    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
-    window: int | None = None,
-    size: int | None = None,
-    overlap: int | None = None,
     bands: Sequence[int] | None = None,
     nodata_rule: NodataRule = "all",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    shard_side: int = SHARD_SIDE,
+    scores: Scores = "none",
+    scores_output: str | Path | None = None,
+    cog: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
+    **options: Any,
 ) -> Prediction:
     """Label every pixel of a scene.
 
     Args:
-        scene: a raster file, an array (C, H, W) or (H, W), or a Scene.
+        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), or a Scene.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
-        window, size, overlap: sides in pixels, as make_plan explains.
         bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
             they were chosen. Arrays and Scenes are taken as they are.
+        scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
+        cog: write Cloud Optimised GeoTIFFs.
+        creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
+        resume: go on with what an earlier run of the same plan finished.
         progress: show a bar on stderr.
+        options: window, size, overlap, device, precision, engine, batch_size, shard_shape, tta and prior_correction, as
+            make_plan explains.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
+    files = None
     if output is not None:
-        require_writable(output, overwrite)
+        files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
+        # A run stopped between putting the map in its place and forgetting its parts has written what is there.
+        files.check(replacing=resume)
+        if isinstance(scene, (str, Path)):
+            require_other_file(scene, files.output)
+        if (scores == "none") != (scores_output is None):
+            raise UsageError("scores need both what to write and the file to write it to")
+    elif resume or cog or creation_options or scores_output:
+        raise UsageError("resume, cog, creation options and a scores output need an output file")
+    with planned(scene, model, bands, nodata_rule, scores=scores, **options) as (plan, opened, segmenter):
+        if files is None:
+            return _into_memory(plan, opened, segmenter, progress)
+        return _into_files(plan, opened, segmenter, files, resume, progress)
+
+
+def predict_strips(
+    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    model: str | Path | Segmenter,
+    *,
+    bands: Sequence[int] | None = None,
+    nodata_rule: NodataRule = "all",
+    **options: Any,
+) -> Iterator[ShardResult]:
+    """The finished strips of a map, one after the other, for those who write elsewhere.
+
+    Each has ``window``, ``codes`` and ``bands``. Strips cover the scene without overlap, column by column (of up to
+    8192 px) from the top down. ``options`` are those of make_plan.
+    """
+    with planned(scene, model, bands, nodata_rule, **options) as (plan, opened, segmenter):
+        with closing(_results(plan, opened, segmenter)) as results:
+            yield from (pending() for _, pending in results)
+
+
+@contextmanager
+def planned(
+    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    model: str | Path | Segmenter,
+    bands: Sequence[int] | None,
+    nodata_rule: NodataRule,
+    **options: Any,
+) -> Iterator[tuple[Plan, SceneLike, Segmenter]]:
+    """The plan of a prediction with its scene open and its model on the device, in evaluation mode."""
     is_file = isinstance(scene, (str, Path))
-    if bands is not None and not is_file:
+    if bands is not None and not is_file and not isinstance(scene, rasterio.io.DatasetReader):
         raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
-    if output is not None and is_file:
-        require_other_file(scene, output)
     segmenter = model if isinstance(model, Segmenter) else load(model)
-    segmenter = segmenter.to(resolve_device(device))
+    segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
     with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule) as opened:
-        plan = make_plan(
-            opened,
-            segmenter,
-            window=window,
-            size=size,
-            overlap=overlap,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            shard_side=shard_side,
-        )
-        return run_locally(plan, opened, segmenter, output, overwrite, progress)
+        yield make_plan(opened, segmenter, **options), opened, segmenter
 
 
-def run_locally(
+@dataclass(frozen=True)
+class Files:
+    """What a prediction writes."""
+
+    output: Path
+    scores: Path | None
+    cog: bool
+    options: Mapping[str, str]
+    overwrite: bool
+
+    def check(self, replacing: bool) -> None:
+        """Raise OutputError or UsageError unless all files can be written."""
+        for path in filter(None, (self.output, self.scores)):
+            require_writable(path, self.overwrite or replacing)
+        if self.scores and self.scores.absolute() == self.output.absolute():
+            raise UsageError(f"{self.scores}: is the map itself; give the scores another name")
+
+
+def _into_memory(plan: Plan, scene: SceneLike, segmenter: Segmenter, progress: bool) -> Prediction:
+    bands = np.full((1 + plan.written_scores, *plan.lattice.shape), NODATA, np.uint8)
+    tally = AreaTally(scene.grid)
+    with closing(_results(plan, scene, segmenter, progress=progress)) as results:
+        for _, pending in results:
+            result = pending()
+            if result.bands is not None:
+                bands[:, *result.window.slices] = result.bands
+            tally.add(result.window, result.codes)
+    scores = bands[1:] if plan.written_scores else None
+    return Prediction(None, scene.grid, segmenter.legend, tally.counts, plan, tally.hectares, None, bands[0], scores)
+
+
+def _into_files(
+    plan: Plan, scene: SceneLike, segmenter: Segmenter, files: Files, resume: bool, progress: bool
+) -> Prediction:
+    with Journal(files.output, plan, resume, files.overwrite) as journal:
+        files.check(replacing=journal.complete)
+        while True:
+            try:
+                return _write(journal, scene, segmenter, files, progress)
+            except torch.OutOfMemoryError:
+                journal.restart(with_half_the_batch(journal.plan))
+                log.warning(
+                    "%s: out of device memory; beginning again with batches of %d",
+                    scene.name,
+                    journal.plan.numerics.batch_shape[0],
+                )
+                torch.cuda.empty_cache()
+
+
+def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: Files, progress: bool) -> Prediction:
+    plan, legend, tally = journal.plan, segmenter.legend, AreaTally(scene.grid)
+    how = {"tags": provenance(plan, segmenter), "overwrite": files.overwrite or journal.complete, "cog": files.cog}
+    with ExitStack() as stack:
+        writers: list[Any] = [ClassRasterWriter(files.output, scene.grid, legend, **how, options=files.options)]
+        if files.scores:
+            names = _score_names(plan, legend)
+            writers.append(ScoreRasterWriter(files.scores, scene.grid, names, **how, options=files.options))
+        for writer in writers:
+            stack.enter_context(writer)
+
+        def store(item: tuple[bool, Pending]) -> None:
+            is_new, pending = item
+            result = pending()
+            if is_new:
+                journal.add(result)
+            if result.bands is None:
+                for keeper in (*writers, tally):
+                    keeper.skip(result.window)
+                return
+            tally.add(result.window, result.codes)
+            for writer, pixels in zip(writers, (result.codes, result.bands[1:]), strict=False):
+                writer.write(result.window, pixels)
+
+        with (
+            write_behind(store) as hand_over,
+            closing(_results(plan, scene, segmenter, journal, progress)) as results,
+        ):
+            for item in results:
+                hand_over(item)
+        _require_unchanged(plan, scene)
+    return Prediction(files.output, scene.grid, legend, tally.counts, plan, tally.hectares, files.scores)
+
+
+def _results(
     plan: Plan,
     scene: SceneLike,
     segmenter: Segmenter,
-    output: str | Path | None = None,
-    overwrite: bool = False,
+    journal: Journal | None = None,
     progress: bool = False,
-) -> Prediction:
-    """Run all shards of a plan in this process, one after the other, into a GeoTIFF or an array."""
-    legend = segmenter.legend
-    total = sum(shard.height for shard in plan.shards)
-    with tqdm(total=total, unit="row", disable=not progress, leave=False) as bar, reader_thread() as reader:
-        results = (
-            run_shard(plan, index, scene=scene, segmenter=segmenter, reader=reader, advance=bar.update)
-            for index in range(len(plan.shards))
-        )
-        if output is not None:
-            with ClassRasterWriter(output, scene.grid, legend, provenance(plan, segmenter), overwrite) as writer:
-                for result in results:
-                    writer.write(result.window, result.codes)
-            return Prediction(Path(output), scene.grid, legend, writer.counts, plan)
-        codes = np.empty(plan.lattice.shape, np.uint8)
-        for result in results:
-            codes[result.window.slices] = result.codes
-    return Prediction(None, scene.grid, legend, np.bincount(codes.ravel(), minlength=256), plan, codes)
+) -> Iterator[tuple[bool, Pending]]:
+    """Every shard in the plan's order, and whether it is new: those that the journal has are not computed again."""
+    engine = engine_of(plan, segmenter)
+    height, width = plan.lattice.shape
+    bar = tqdm(total=height * width, unit="px", unit_scale=True, disable=not progress, leave=False)
+    with bar, reader_threads(_reader_count(scene)) as readers:
+        for column in plan.columns:
+            for is_finished, group in groupby(column, key=lambda index: journal is not None and index in journal):
+                if is_finished:
+                    for index in group:
+                        yield False, partial(journal.load, index)
+                        bar.update(plan.shards[index].height * plan.shards[index].width)
+                else:
+                    pending = run_shards(plan, list(group), scene, engine, readers, bar.update)
+                    yield from ((True, one) for one in pending)
+
+
+def _reader_count(scene: SceneLike) -> int:
+    one_strip = scene.block_shape[0] >= scene.grid.shape[0]
+    return 1 if scene.sequential or one_strip else min(READERS, os.cpu_count() or 1)
+
+
+def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
+    if scene.describe() != plan.scene:
+        raise InputError(f"{scene.name}: was changed while it was read; predict it again")
+
+
+def _score_names(plan: Plan, legend: Legend) -> list[str]:
+    if plan.scores == "all":
+        return [legend.names[index] for index in legend.scored]
+    return {"top": ["score of the class"], "margin": ["lead over the second class"]}[plan.scores]
 
 
 def open_scene(
-    scene: str | Path | np.ndarray | SceneLike, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all"
+    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    bands: Sequence[int] | None = None,
+    nodata_rule: NodataRule = "all",
 ) -> SceneLike:
     """A scene from whatever stands for one."""
+    if isinstance(scene, rasterio.vrt.WarpedVRT):
+        raise InputError(
+            "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
+        )
+    if isinstance(scene, rasterio.io.DatasetReader):
+        scene = scene.name
     if isinstance(scene, (str, Path)):
         return Scene(scene, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
@@ -166,11 +360,12 @@ def open_scene(
 def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     """Tags that say how a class raster was made: no clock and no duration, so that equal runs give equal files."""
     settings = {"lattice": asdict(plan.lattice), "size": plan.size, "numerics": asdict(plan.numerics)}
+    settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau}
     trained = segmenter.config.provenance
     return {
         "GEOSEG_VERSION": geoseg.__version__,
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",
-        "GEOSEG_MODEL_SHA256": plan.model["sha256"] or "none",
+        "GEOSEG_MODEL_SHA256": plan.model["sha256"] or f"weights {plan.model['weights']}",
         "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
         "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,17 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.ahead import batches, read_ahead, reader_thread
+from geoseg.ahead import batches, reader_threads
 from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Window
-from geoseg.legend import NO_CLASS
-from geoseg.models.device import autocast, instruction_set, resolve_device
+from geoseg.legend import NO_CLASS, NODATA, Legend
+from geoseg.models.device import instruction_set, pinned, resolve_device, to_host
+from geoseg.models.inference import InferenceEngine, for_inference
 from geoseg.models.segmenter import Segmenter, TileBatch
 from geoseg.models.storage import load, model_sha256
-from geoseg.prediction.plan import Plan
-from geoseg.prediction.stitching import ScoredRows, Stitcher, most_likely
-from geoseg.raster.resample import area
+from geoseg.prediction.plan import Plan, Scores, model_identity
+from geoseg.prediction.stitching import ScoredRows, Stitcher, rank
+from geoseg.prediction.tiles import Tile, read_tiles
 from geoseg.raster.scene import SceneLike, open_described
+from geoseg.raster.writer import SCORE_STEPS
 
 Advance = Callable[[int], object]
 
@@ -37,20 +39,23 @@ class ShardResult:
     index: int
     window: Window
     """Where the shard is in the scene."""
-    codes: np.ndarray
-    """(height, width) uint8 codes of the legend, NODATA where the scene has no data."""
+    bands: np.ndarray | None
+    """(1 + written scores, height, width) uint8: codes of the legend, then scores in 1/254; NODATA where the scene has
+    no data. None where the whole shard has none."""
+
+    @property
+    def codes(self) -> np.ndarray:
+        """(height, width) uint8 codes of the legend, NODATA where the scene has no data."""
+        return np.full(self.window.shape, NODATA, np.uint8) if self.bands is None else self.bands[0]
 
 
-class Tile(NamedTuple):
-    """A window as it was read."""
+class Decided(NamedTuple):
+    """Rows whose classes are chosen, on the device."""
 
-    window: Window
-    pixels: np.ndarray
-    """(C, h, w) as the network sees it: resampled where the plan says so."""
-    seen: np.ndarray
-    """(h, w) bool, valid of ``pixels``."""
-    valid: np.ndarray
-    """(height, width) bool, valid of the window at the scene's own resolution."""
+    bands: Tensor
+    """(1 + written scores, height, width) uint8: class indices, NO_CLASS where there is no data, then scores."""
+    finite: Tensor
+    """() bool, False where a score of a valid pixel is not a number."""
 
 
 def run_shard(
@@ -59,98 +64,188 @@ def run_shard(
     *,
     scene: SceneLike | None = None,
     segmenter: Segmenter | None = None,
-    reader: ThreadPoolExecutor | None = None,
-    advance: Advance | None = None,
 ) -> ShardResult:
-    """Compute shard ``index`` of a plan: a pure function of the plan, the scene's pixels and the model's weights.
+    """Compute shard ``index`` of a plan alone: a pure function of the plan, the scene's pixels and the model's weights.
 
     Args:
         scene, segmenter: given where they are open already (or live in memory only); else opened from the plan, which
             checks that neither file has changed.
-        reader: the thread that reads, where one serves several shards.
-        advance: called with the number of scene rows that are done.
 
     Raises InputError and ModelError where the scene or the model is not the plan's any more, UsageError where this
     machine cannot keep the plan's numerics.
     """
-    shard = plan.shards[index]
-    if scene is None or reader is None:
-        with scene or _open_scene(plan) as opened, reader or reader_thread() as thread:
-            return run_shard(plan, index, scene=opened, segmenter=segmenter, reader=thread, advance=advance)
-    segmenter = _open_segmenter(plan) if segmenter is None else segmenter
-    if segmenter.origin != plan.model:
-        raise ModelError(f"the plan was made for the model {plan.model['path']}, not for {segmenter.origin['path']}")
+    engine = engine_of(plan, _open_segmenter(plan) if segmenter is None else segmenter)
+    with open_planned(plan) if scene is None else scene as opened, reader_threads() as readers:
+        return next(run_shards(plan, [index], opened, engine, readers))()
+
+
+def engine_of(plan: Plan, segmenter: Segmenter) -> InferenceEngine:
+    """The segmenter, made ready as the plan says; raises ModelError or UsageError where it is not the plan's."""
+    identity = model_identity(segmenter)
+    if identity["weights"] != plan.model["weights"]:
+        raise ModelError(f"the plan was made for the model {plan.model['path']}, not for {identity['path']}")
     _require_numerics(plan, segmenter)
-    codes = np.empty(shard.shape, np.uint8)
-    for rows in scored_rows(plan, shard, scene, segmenter, reader):
-        codes[rows.window.relative_to(shard).slices] = segmenter.legend.encode(decide(rows, segmenter))
+    return for_inference(segmenter, plan.numerics.precision, plan.numerics.engine)
+
+
+def run_shards(
+    plan: Plan,
+    indices: Sequence[int],
+    scene: SceneLike,
+    engine: InferenceEngine,
+    readers: ThreadPoolExecutor,
+    advance: Advance | None = None,
+) -> Iterator[Callable[[], ShardResult]]:
+    """Compute shards that lie below each other, forwarding the windows that they share once.
+
+    What is yielded waits for the device when it is called, which may be on another thread. Shards of which it is known
+    that they hold no data are not read. ``advance`` is called with the number of pixels that are done.
+    """
+    filled = {index: scene.has_data(plan.shards[index]) for index in indices}
+    for has_data, group in groupby(indices, key=filled.__getitem__):
+        if has_data:
+            yield from _run_filled(plan, list(group), scene, engine, readers, advance)
+            continue
+        for index in group:
+            shard = plan.shards[index]
+            if advance:
+                advance(shard.height * shard.width)
+            yield partial(ShardResult, index, shard, None)
+
+
+def _run_filled(
+    plan: Plan,
+    indices: Sequence[int],
+    scene: SceneLike,
+    engine: InferenceEngine,
+    readers: ThreadPoolExecutor,
+    advance: Advance | None,
+) -> Iterator[Callable[[], ShardResult]]:
+    first, last = plan.shards[indices[0]], plan.shards[indices[-1]]
+    part = Window(first.row, first.col, last.row_stop - first.row, first.width)
+    finished: list[tuple[Window, Callable, Callable]] = []
+    numbers = iter(indices)
+    for rows in scored_rows(plan, part, scene, engine, readers):
+        decided = decide(rows, engine.legend, _divisors(plan, engine.device), plan.scores)
+        finished.append((rows.window, to_host(decided.bands), to_host(decided.finite)))
         if advance:
-            advance(rows.window.height)
-    return ShardResult(index, shard, codes)
+            advance(rows.window.height * rows.window.width)
+        if rows.window.row_stop % plan.shard_shape[0] == 0 or rows.window.row_stop == part.row_stop:
+            yield partial(_collect, plan, next(numbers), engine.legend, finished)
+            finished = []
 
 
-def decide(rows: ScoredRows, segmenter: Segmenter) -> np.ndarray:
-    """(height, width) uint8 class indices: the class with the highest score, NO_CLASS where there is no data."""
-    scored = torch.tensor(segmenter.legend.scored, dtype=torch.uint8, device=rows.scores.device)
-    index = scored[most_likely(rows.scores).int()]
-    return index.masked_fill_(~rows.valid, NO_CLASS).cpu().numpy()
+def _collect(plan: Plan, index: int, legend: Legend, finished: list) -> ShardResult:
+    shard = plan.shards[index]
+    bands = np.empty((1 + plan.written_scores, *shard.shape), np.uint8)
+    for window, rows, finite in finished:
+        if not finite():
+            name = plan.scene["name"]
+            raise ModelError(f"the model's output is not finite on {name}; is the model damaged? try --precision fp32")
+        bands[:, *window.relative_to(shard).slices] = rows()
+    bands[0] = legend.encode(bands[0])
+    return ShardResult(index, shard, bands if (bands[0] != NODATA).any() else None)
+
+
+def decide(rows: ScoredRows, legend: Legend, divisors: Tensor | None = None, written: Scores = "none") -> Decided:
+    """The class with the highest score, and the scores that are written, as shares of their sum.
+
+    Args:
+        divisors: (S,) what the scores are divided by first, as the plan's prior correction says.
+    """
+    scores = rows.scores if divisors is None else rows.scores / divisors[:, None, None]
+    ranking = rank(scores, second=written == "margin")
+    scored = torch.tensor(legend.scored, dtype=torch.uint8, device=scores.device)
+    index = scored[ranking.place.int()].masked_fill_(~rows.valid, NO_CLASS)
+    planes = _written(scores, ranking, written)
+    bands = index[None]
+    if planes is not None:
+        steps = (planes / scores.sum(0) * SCORE_STEPS).round_().to(torch.uint8).masked_fill_(~rows.valid, NODATA)
+        bands = torch.cat((bands, steps))
+    return Decided(bands, torch.isfinite(ranking.best).all())
+
+
+def _written(scores: Tensor, ranking, written: Scores) -> Tensor | None:
+    if written == "none":
+        return None
+    if written == "all":
+        return scores
+    return (ranking.best - ranking.second if written == "margin" else ranking.best)[None]
+
+
+def _divisors(plan: Plan, device: torch.device) -> Tensor | None:
+    if not plan.prior_tau:
+        return None
+    return torch.tensor(plan.prior_weights, device=device) ** plan.prior_tau
 
 
 def scored_rows(
-    plan: Plan, shard: Window, scene: SceneLike, segmenter: Segmenter, reader: ThreadPoolExecutor
+    plan: Plan, part: Window, scene: SceneLike, engine: InferenceEngine, readers: ThreadPoolExecutor
 ) -> Iterator[ScoredRows]:
-    """The stitched scores of a shard's rows, from the first to the last, as they become final.
+    """The stitched scores of the rows of a part of the scene, from the first to the last, as they become final.
 
-    The scores are those of ``segmenter.legend.scored``, in that order; ignored classes are never predicted. What is
-    yielded lives in a buffer that is reused: take what you need before the next.
+    The scores are those of ``engine.legend.scored``, in that order; ignored classes are never predicted. What is
+    yielded lies within one row of shards, in a buffer that is reused: take what you need before the next.
     """
     lattice = plan.lattice
-    classes = len(segmenter.legend.scored)
-    stitcher = Stitcher(shard, plan.window_shape, lattice.overlap, classes, segmenter.device)
-    rows = lattice.rows_meeting(shard)
-    windows = (window for row in rows for window in lattice.windows_of_row(row, shard))
-    with closing(read_ahead(reader, (partial(_read_tile, scene, plan, window) for window in windows))) as tiles:
-        by_row = groupby(tiles, key=lambda tile: tile.window.row)
-        for (_, of_row), following in zip(by_row, (*rows[1:], shard.row_stop), strict=True):
-            filled = (tile for tile in of_row if tile.valid.any())
-            for batch in batches(filled, plan.numerics.batch_shape[0]):
-                for tile, scores in zip(batch, tile_scores(batch, plan, segmenter), strict=False):
-                    stitcher.add(tile.window, scores, torch.from_numpy(tile.valid).to(segmenter.device))
-            yield from stitcher.rows_until(following)
+    stitcher = Stitcher(part, plan.window_shape, lattice.overlap, plan.classes, engine.device)
+    rows = lattice.rows_meeting(part)
+    followers = dict(zip(rows, (*rows[1:], part.row_stop), strict=True))
+    with closing(read_tiles(plan, part, scene, readers)) as tiles:
+        for row, of_row in groupby(tiles, key=lambda tile: tile.window.row):
+            # Rows of the lattice in which no window has data give no tile.
+            yield from stitcher.rows_until(row, plan.shard_shape[0])
+            for batch in batches(of_row, plan.numerics.batch_shape[0]):
+                for tile, scores in zip(batch, tile_scores(batch, plan, engine), strict=False):
+                    stitcher.add(tile.window, scores, torch.from_numpy(tile.valid).to(engine.device))
+            yield from stitcher.rows_until(followers[row], plan.shard_shape[0])
+    yield from stitcher.rows_until(part.row_stop, plan.shard_shape[0])
 
 
 @torch.inference_mode()
-def tile_scores(tiles: Iterable[Tile], plan: Plan, segmenter: Segmenter) -> Tensor:
+def tile_scores(tiles: Sequence[Tile], plan: Plan, engine: InferenceEngine) -> Tensor:
     """(N, S, height, width) float32 scores of up to N tiles on the scene's own resolution, N the plan's batch."""
-    batch = _collate(tiles, plan).to(segmenter.device)
-    with autocast(segmenter.device, plan.numerics.precision):
-        logits = segmenter(batch)
+    batch = _collate(tiles, plan, engine.device).to(engine.device)
+    if not plan.tta:
+        return _softmax(engine(batch), plan, engine)
+    views = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
+    total = None
+    for turns, mirrored in views:
+        seen = TileBatch(*(_turn(part, turns, mirrored) for part in batch))
+        scores = _softmax(_turn_back(engine(seen), turns, mirrored), plan, engine)
+        total = scores if total is None else total.add_(scores)
+    return total.div_(len(views))
+
+
+def _softmax(logits: Tensor, plan: Plan, engine: InferenceEngine) -> Tensor:
     # Contiguous planes: every later step works class by class.
-    logits = logits[:, list(segmenter.legend.scored)].float().contiguous()
-    if not torch.isfinite(logits).all():
-        name = plan.scene["name"]
-        raise ModelError(f"the model's output is not finite on {name}; is the model damaged? try --precision fp32")
+    logits = logits[:, list(engine.legend.scored)].float().contiguous()
     if plan.window_shape != plan.tile_shape:
         logits = F.interpolate(logits, plan.window_shape, mode="bilinear", align_corners=False)
     return logits.softmax(1)
 
 
-def _read_tile(scene: SceneLike, plan: Plan, window: Window) -> Tile:
-    pixels, valid = scene.read(window)
-    return Tile(window, *area(pixels, valid, plan.tile_shape), valid)
+def _turn(values: Tensor, turns: int, mirrored: bool) -> Tensor:
+    values = values.flip(-1) if mirrored else values
+    return torch.rot90(values, turns, (-2, -1))
 
 
-def _collate(tiles: Iterable[Tile], plan: Plan) -> TileBatch:
-    tiles = list(tiles)
+def _turn_back(values: Tensor, turns: int, mirrored: bool) -> Tensor:
+    values = torch.rot90(values, -turns, (-2, -1))
+    return values.flip(-1) if mirrored else values
+
+
+def _collate(tiles: Sequence[Tile], plan: Plan, device: torch.device) -> TileBatch:
     count, height, width = plan.numerics.batch_shape
     pixels = np.zeros((count, len(tiles[0].pixels), height, width), tiles[0].pixels.dtype)
     valid = np.zeros((count, height, width), bool)
     for place, tile in enumerate(tiles):
         pixels[place], valid[place] = tile.pixels, tile.seen
-    return TileBatch(torch.from_numpy(pixels), torch.from_numpy(valid))
+    return TileBatch(*(pinned(torch.from_numpy(part), device) for part in (pixels, valid)))
 
 
-def _open_scene(plan: Plan) -> SceneLike:
+def open_planned(plan: Plan) -> SceneLike:
+    """The scene of a plan; raises InputError where it has changed since."""
     scene = open_described(plan.scene)
     if scene.describe() != plan.scene:
         raise InputError(f"{scene.name}: has changed since the plan was made; make a new plan")

@@ -54,10 +54,16 @@ class Stitcher:
         self._scores[:, rows, cols] += scores[:, *source] * self._weights[source]
         self._valid[rows, cols] |= valid[source]
 
-    def rows_until(self, stop: int) -> Iterator[ScoredRows]:
-        """Give the rows before scene row ``stop``, which no later window touches, and forget them."""
-        count = min(stop, self.shard.row_stop) - self._first
-        if count > 0:
+    def rows_until(self, stop: int, part_height: int) -> Iterator[ScoredRows]:
+        """Give the rows before scene row ``stop``, which no later window touches, and forget them.
+
+        They are parted at multiples of ``part_height`` scene rows.
+        """
+        stop = min(stop, self.shard.row_stop)
+        while self._first < stop:
+            next_part = (self._first // part_height + 1) * part_height
+            # Where rows of windows without data were left out, the buffer is emptied several times.
+            count = min(stop, next_part, self._first + len(self._valid)) - self._first
             window = Window(self._first, self.shard.col, count, self.shard.width)
             yield ScoredRows(window, self._scores[:, :count], self._valid[:count])
             self._roll(count)
@@ -73,14 +79,28 @@ class Stitcher:
         self._first += count
 
 
-def most_likely(scores: Tensor) -> Tensor:
-    """(S, H, W) scores to (H, W) uint8 places of the largest; the first of equals.
+class Ranking(NamedTuple):
+    """The classes of some pixels by their scores."""
+
+    place: Tensor
+    """(H, W) uint8 places of the highest score; the first of equals."""
+    best: Tensor
+    """(H, W) float32 highest score; not finite where any score is not."""
+    second: Tensor | None
+    """(H, W) float32 second highest score, where asked for."""
+
+
+def rank(scores: Tensor, second: bool = False) -> Ranking:
+    """The highest of (S, H, W) scores and its place; with ``second`` the next one too.
 
     A running maximum over planes: several times faster than argmax over a strided axis.
     """
     best = scores[0].clone()
     place = torch.zeros_like(best, dtype=torch.uint8)
+    runner_up = torch.full_like(best, -torch.inf) if second else None
     for number, plane in enumerate(scores[1:], start=1):
         place.masked_fill_(plane > best, number)
+        if runner_up is not None:
+            torch.maximum(runner_up, torch.minimum(best, plane), out=runner_up)
         torch.maximum(best, plane, out=best)
-    return place
+    return Ranking(place, best, runner_up)

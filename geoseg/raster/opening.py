@@ -24,6 +24,9 @@ GDAL_SETTINGS = {
 # For the process: a filter for the length of a block is not safe among reading threads. geoseg says it itself.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
+IN_MEMORY = "/vsimem/"
+"""Where rasterio's MemoryFile keeps its datasets."""
+
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """rasterio wraps most of GDAL's own errors, but not those of overviews."""
 
@@ -64,7 +67,7 @@ def open_raster(path: str) -> rasterio.DatasetReader:
         raise InputError("an XML document in place of a file name is refused; save it as a .vrt file")
     if os.path.isdir(path):
         raise InputError(f"{path}: a folder, not a raster file")
-    if not os.path.exists(path):
+    if not os.path.exists(path) and not path.startswith(IN_MEMORY):
         raise InputError(f"{path}: no such file")
     with reading(path, "opened as a raster"):
         dataset = rasterio.open(path)

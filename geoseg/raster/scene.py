@@ -11,14 +11,18 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
-from geoseg.raster.opening import open_raster, reading
+from geoseg.raster.opening import IN_MEMORY, open_raster, reading
 from geoseg.raster.resample import area
 
 NodataRule = Literal["all", "any"]
+
+SEQUENTIAL_DRIVERS = ("JPEG", "PNG", "GIF", "BMP")
+DECODED_AT_ONCE = 2 << 30
+"""Bytes of the largest block, or of the largest file of a sequential format, that is read."""
 
 
 class SceneLike(Protocol):
@@ -31,6 +35,14 @@ class SceneLike(Protocol):
     """Numbers, from 1, of the bands that ``read`` returns, in its order."""
     dtype: str
     """numpy name of the pixels' dtype."""
+    block_shape: tuple[int, int]
+    """(height, width) in pixels of what is decoded at once."""
+    sequential: bool
+    """True where rows can only be decoded from the first on: read by one thread, in order."""
+
+    def has_data(self, window: Window) -> bool:
+        """False where it is known without reading that no pixel of the window is valid."""
+        ...
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(C, H, W) pixels in the scene's dtype and (H, W) valid, True where there is data."""
@@ -77,6 +89,12 @@ class Scene:
             self.colour_table = _colour_table(dataset)
             self.tags: dict[str, str] = dataset.tags()
             self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
+            self.block_shape = dataset.block_shapes[self.bands[0] - 1]
+            self.sequential = dataset.driver in SEQUENTIAL_DRIVERS
+            self._may_be_sparse = dataset.driver == "GTiff" and all(
+                MaskFlags.nodata in flags for flags in dataset.mask_flag_enums
+            )
+            _require_decodable(dataset, self.block_shape, self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Scene, (self.path, self.bands, self.nodata_rule)
@@ -107,8 +125,31 @@ class Scene:
             valid &= np.isfinite(pixels).all(0)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def has_data(self, window: Window) -> bool:
+        """False where the window's blocks are missing from a sparse GeoTIFF with a nodata value."""
+        if not self._may_be_sparse:
+            return True
+        (height, width), dataset = self.block_shape, self._dataset()
+        rows = range(window.row // height, -(-window.row_stop // height))
+        cols = range(window.col // width, -(-window.col_stop // width))
+        pixel_interleaved = dataset.interleaving == Interleaving.pixel
+        bands = dataset.indexes[:1] if pixel_interleaved else dataset.indexes
+        return any(
+            dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is not None
+            for band in bands
+            for row in rows
+            for col in cols
+        )
+
     def describe(self) -> dict[str, Any]:
         """Name, path, size and modification time of the file, its bands and the nodata rule."""
+        if self.path.startswith(IN_MEMORY):
+            return {
+                "kind": "memory file",
+                "name": self.path,
+                "bands": list(self.bands),
+                "nodata_rule": self.nodata_rule,
+            }
         stat = Path(self.path).stat()
         identity = {"name": os.path.basename(self.path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
         return {
@@ -172,6 +213,7 @@ class ArrayScene:
         self.grid = Grid(None, IDENTITY, pixels.shape[1:]) if grid is None else grid
         self.bands = tuple(range(1, len(pixels) + 1))
         self.dtype = pixels.dtype.name
+        self.block_shape, self.sequential = (1, pixels.shape[2]), False
         if self.grid.shape != pixels.shape[1:] or self.valid.shape != pixels.shape[1:]:
             raise InputError(f"{name}: the pixels {pixels.shape} are not on the grid {self.grid.shape}")
 
@@ -186,6 +228,10 @@ class ArrayScene:
         slices = _resolve_window(window, self).slices
         pixels, valid = self.pixels[:, *slices], self.valid[slices]
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
+
+    def has_data(self, window: Window) -> bool:
+        """True: an array is read at no cost."""
+        return True
 
     def describe(self) -> dict[str, Any]:
         """The array's shape, dtype and sha256."""
@@ -225,6 +271,19 @@ def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path
     if np.issubdtype(dtype, np.complexfloating):
         raise InputError(f"{path}: bands of complex numbers cannot be used; write their magnitude first")
     return dtype.name
+
+
+def _require_decodable(dataset: rasterio.DatasetReader, block_shape: tuple[int, int], path: str) -> None:
+    """A block of a strip file, or a whole interlaced PNG or progressive JPEG, is held in memory to read any of it."""
+    whole = dataset.driver in SEQUENTIAL_DRIVERS
+    height, width = dataset.shape if whole else block_shape
+    size = height * width * dataset.count * max(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    if size > DECODED_AT_ONCE:
+        what = f"a {dataset.driver} of" if whole else f"one block of {height} x {width} px and"
+        raise InputError(
+            f"{path}: {what} {size / 2**30:.1f} GiB would have to be decoded at once; tile it first: "
+            "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER IN OUT.tif"
+        )
 
 
 def _grid_of(dataset: rasterio.DatasetReader) -> Grid:

@@ -1,16 +1,20 @@
-"""ClassRasterWriter: the one place that knows how a class raster lies on disk."""
+"""ClassRasterWriter and ScoreRasterWriter: the one place that knows how results lie on disk."""
 
 from __future__ import annotations
 
+import glob
 import json
+import math
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from rasterio.control import GroundControlPoint as RasterioPoint
 from rasterio.enums import Resampling
 
@@ -22,57 +26,90 @@ from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import writing
 from geoseg.tiling import BLOCK
 
+SCORE_STEPS = 254
+"""Written scores are whole numbers of this part; NODATA (255) where there is no data."""
+OPTIONS: dict[str, tuple[str, ...] | None] = {
+    "COMPRESS": ("NONE", "LZW", "PACKBITS", "DEFLATE", "ZSTD", "LZMA"),
+    "NUM_THREADS": None,
+    "BIGTIFF": ("YES", "NO", "IF_NEEDED", "IF_SAFER"),
+    "GEOTIFF_VERSION": ("AUTO", "1.0", "1.1"),
+}
+"""Creation options of both drivers that cannot change a pixel, with their values; None for whole numbers."""
+GTIFF_OPTIONS = {"PREDICTOR": ("1", "2"), "ZLEVEL": None, "ZSTD_LEVEL": None, "LZMA_PRESET": None}
+COG_OPTIONS = {"PREDICTOR": ("NO", "YES", "STANDARD"), "LEVEL": None}
 
-class ClassRasterWriter:
-    """Writes one uint8 band of a legend's codes on a given grid, beside the target first, then in its place.
+
+class RasterWriter:
+    """Writes uint8 bands on a given grid, beside the target first, then in its place.
 
     A context manager: leaving it without an error builds overviews, reads everything back, flushes it to the disk and
-    renames; leaving it with an error removes the unfinished file. Until then an older output stays as it is.
+    renames; leaving it with an error removes the unfinished file. Until then an older output stays as it is. Blocks
+    without data take no room.
 
     Args:
         path: the GeoTIFF to make, ending in .tif or .tiff.
         grid: copied untouched: CRS, transform, size, ground control points, RPCs.
-        legend: names, colours and codes; NODATA (255) is the nodata value.
+        count: number of bands.
         tags: provenance, name to text.
         overwrite: replace an existing file.
+        cog: make it a Cloud Optimised GeoTIFF.
+        options: GDAL's creation options, as check_options explains.
 
-    Raises OutputError, ResourceError (disk), UsageError (another ending).
+    Raises OutputError, ResourceError (disk), UsageError (another ending, an option that is not the user's to set).
     """
 
+    overview_resampling = Resampling.nearest
+
     def __init__(
-        self, path: str | Path, grid: Grid, legend: Legend, tags: dict[str, str] | None = None, overwrite: bool = False
+        self,
+        path: str | Path,
+        grid: Grid,
+        count: int,
+        tags: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        *,
+        cog: bool = False,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.grid, self.legend = grid, legend
-        self.tags = {LEGEND_TAG: json.dumps(legend.to_dict()), **(tags or {})}
-        self.overwrite = overwrite
-        self.counts = np.zeros(256, np.int64)
-        """(256,) pixels written of each code."""
+        self.grid, self.count, self.tags, self.overwrite, self.cog = grid, count, dict(tags or {}), overwrite, cog
+        self.options = check_options(options or {}, cog)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
-        self._partial_sidecar = self._partial.with_name(self._partial.name + ".aux.xml")
         self._checksums: list[tuple[Window, int]] = []
+        self._skipped = 0
 
-    def __enter__(self) -> ClassRasterWriter:
+    def __enter__(self) -> RasterWriter:
         require_writable(self.path, self.overwrite)
+        _sweep(self.path)
         try:
             with writing(str(self.path)):
-                self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid))
+                options = {"ZLEVEL": "1"} if self.cog else self.options
+                self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid, self.count) | options)
                 self._describe()
         except BaseException:
-            self._partial.unlink(missing_ok=True)
+            self._remove_partial()
             raise
         return self
 
-    def write(self, window: Window, codes: np.ndarray) -> None:
-        """Write (H, W) uint8 codes. Windows begin on block borders, do not overlap, and together cover the grid."""
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write (H, W) or (count, H, W) uint8 pixels.
+
+        Windows begin on block borders, do not overlap, and together with those that are skipped cover the grid.
+        """
         if window.row % BLOCK or window.col % BLOCK:
             raise UsageError(f"{window} does not begin on a block border of {BLOCK} px")
-        if codes.shape != window.shape or codes.dtype != np.uint8:
-            raise UsageError(f"codes are {window.shape} of uint8 here, got {codes.shape} of {codes.dtype}")
+        pixels = pixels if pixels.ndim == 3 else pixels[None]
+        if pixels.shape != (self.count, *window.shape) or pixels.dtype != np.uint8:
+            raise UsageError(
+                f"{self.count} band(s) of {window.shape} uint8 belong here, got {pixels.shape} of {pixels.dtype}"
+            )
         with writing(str(self.path)):
-            self._dataset.write(codes, 1, window=window.to_rasterio())
-        self.counts += np.bincount(codes.ravel(), minlength=256)
-        self._checksums.append((window, zlib.crc32(np.ascontiguousarray(codes))))
+            self._dataset.write(pixels, window=window.to_rasterio())
+        self._checksums.append((window, zlib.crc32(np.ascontiguousarray(pixels))))
+
+    def skip(self, window: Window) -> None:
+        """Leave a window without data."""
+        self._skipped += window.height * window.width
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -83,24 +120,30 @@ class ClassRasterWriter:
                 if error is None:
                     self._finish()
         finally:
-            self._partial.unlink(missing_ok=True)
-            self._partial_sidecar.unlink(missing_ok=True)
+            self._remove_partial()
 
     def _finish(self) -> None:
-        written, expected = sum(window.height * window.width for window, _ in self._checksums), self.grid.window
-        if written != expected.height * expected.width:
-            raise UsageError(f"{self.path}: {written} pixels were written of {expected.height * expected.width}")
+        written = self._skipped + sum(window.height * window.width for window, _ in self._checksums)
+        expected = math.prod(self.grid.shape)
+        if written != expected:
+            raise UsageError(f"{self.path}: {written} pixels were written of {expected}")
         self._build_overviews()
+        if self.cog:
+            self._make_cog()
         self._verify()
         require_writable(self.path, self.overwrite)
-        self._partial_sidecar.write_text(_sidecar(self.legend, self.counts), encoding="utf-8")
-        _flush(self._partial_sidecar)
+        sidecar, text = self._sidecar_path(self._partial), self._sidecar()
+        sidecar.unlink(missing_ok=True)
+        if text:
+            sidecar.write_text(text, encoding="utf-8")
+            _flush(sidecar)
         _flush(self._partial)
         # Left beside the new raster these would lend it the old one's class names, overviews and mask.
         for ending in (".aux.xml", ".ovr", ".msk"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         os.replace(self._partial, self.path)
-        os.replace(self._partial_sidecar, self.path.with_name(self.path.name + ".aux.xml"))
+        if text:
+            os.replace(sidecar, self._sidecar_path(self.path))
         _flush(self.path.parent)
 
     def _describe(self) -> None:
@@ -110,8 +153,6 @@ class ClassRasterWriter:
             dataset.gcps = (points, grid.crs or rasterio.crs.CRS())
         if grid.rpcs:
             dataset.update_tags(ns="RPC", **dict(grid.rpcs))
-        dataset.write_colormap(1, {c.code: (*c.colour, 255) for c in self.legend.classes} | {NODATA: (0, 0, 0, 0)})
-        dataset.set_band_description(1, "class")
         software = f"geoseg {geoseg.__version__}"
         dataset.update_tags(AREA_OR_POINT="Area", TIFFTAG_SOFTWARE=software, **self.tags)
 
@@ -119,17 +160,118 @@ class ClassRasterWriter:
         longest = max(self.grid.shape)
         factors = [2**level for level in range(1, 32) if longest / 2 ** (level - 1) > BLOCK]
         if factors:
-            with rasterio.open(self._partial, "r+") as dataset:
-                dataset.build_overviews(factors, Resampling.mode)
+            with rasterio.Env(SPARSE_OK_OVERVIEW="ON"), rasterio.open(self._partial, "r+") as dataset:
+                dataset.build_overviews(factors, self.overview_resampling)
+
+    def _make_cog(self) -> None:
+        """Copy the finished file, block by block, into the order that a COG has."""
+        plain = self._partial.with_name(self._partial.name + ".plain")
+        os.replace(self._partial, plain)
+        layout = {"BLOCKSIZE": str(BLOCK), "COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE"}
+        rasterio.shutil.copy(plain, self._partial, driver="COG", **layout | self.options)
+        plain.unlink()
 
     def _verify(self) -> None:
         # GDAL may report a full disk at a write, at the close, or not at all.
         with rasterio.open(self._partial) as dataset:
             for window, checksum in self._checksums:
-                if zlib.crc32(dataset.read(1, window=window.to_rasterio())) != checksum:
+                if zlib.crc32(dataset.read(window=window.to_rasterio())) != checksum:
                     raise ResourceError(
                         f"{self.path}: what was written at {window} does not read back; is the disk full?"
                     )
+
+    def _sidecar(self) -> str:
+        """GDAL's PAM document for what a GeoTIFF has no place for; empty where there is nothing."""
+        return ""
+
+    @staticmethod
+    def _sidecar_path(path: Path) -> Path:
+        return path.with_name(path.name + ".aux.xml")
+
+    def _remove_partial(self) -> None:
+        for ending in ("", ".aux.xml", ".plain", ".plain.aux.xml"):
+            self._partial.with_name(self._partial.name + ending).unlink(missing_ok=True)
+
+
+class ClassRasterWriter(RasterWriter):
+    """Writes one band of a legend's codes: names, colours and codes of the legend; NODATA (255) is the nodata value."""
+
+    overview_resampling = Resampling.mode
+
+    def __init__(
+        self, path: str | Path, grid: Grid, legend: Legend, tags: Mapping[str, str] | None = None, *args, **kwargs
+    ) -> None:
+        super().__init__(path, grid, 1, {LEGEND_TAG: json.dumps(legend.to_dict()), **(tags or {})}, *args, **kwargs)
+        self.legend = legend
+        self.counts = np.zeros(256, np.int64)
+        """(256,) pixels written of each code."""
+
+    def write(self, window: Window, pixels: np.ndarray) -> None:
+        """Write (H, W) uint8 codes, as RasterWriter.write explains."""
+        super().write(window, pixels)
+        self.counts += np.bincount(pixels.ravel(), minlength=256)
+
+    def skip(self, window: Window) -> None:
+        """Leave a window without data."""
+        super().skip(window)
+        self.counts[NODATA] += window.height * window.width
+
+    def _describe(self) -> None:
+        super()._describe()
+        colours = {c.code: (*c.colour, 255) for c in self.legend.classes} | {NODATA: (0, 0, 0, 0)}
+        self._dataset.write_colormap(1, colours)
+        self._dataset.set_band_description(1, "class")
+
+    def _sidecar(self) -> str:
+        return _class_names(self.legend, self.counts)
+
+
+class ScoreRasterWriter(RasterWriter):
+    """Writes bands of scores between 0 and 1 in steps of 1/254, which GDAL's band scale undoes; NODATA (255) is nodata.
+
+    Args:
+        names: of the bands.
+    """
+
+    overview_resampling = Resampling.average
+
+    def __init__(self, path: str | Path, grid: Grid, names: Sequence[str], *args, **kwargs) -> None:
+        super().__init__(path, grid, len(names), *args, **kwargs)
+        self.names = names
+
+    def _describe(self) -> None:
+        super()._describe()
+        self._dataset.scales = (1 / SCORE_STEPS,) * self.count
+        for number, name in enumerate(self.names, start=1):
+            self._dataset.set_band_description(number, name)
+
+
+def check_options(options: Mapping[str, str], cog: bool) -> dict[str, str]:
+    """Creation options with upper-case names; raises UsageError for one that is unknown, geoseg's own, or lossy.
+
+    GDAL itself only warns of an unknown option. The layout (tiles, nodata, sparseness) is geoseg's.
+    """
+    allowed = OPTIONS | (COG_OPTIONS if cog else GTIFF_OPTIONS)
+    checked = {}
+    for name, value in options.items():
+        name, value = name.upper(), str(value)
+        if name not in allowed:
+            raise UsageError(f"creation option {name}: not one to set here; there are {', '.join(sorted(allowed))}")
+        choices = allowed[name]
+        if choices is not None and value.upper() not in choices:
+            raise UsageError(f"creation option {name}={value}: is one of {', '.join(choices)}")
+        if choices is None and not value.isdigit() and (name, value) != ("NUM_THREADS", "ALL_CPUS"):
+            raise UsageError(f"creation option {name}={value}: is a whole number")
+        checked[name] = value
+    return checked
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a process that was killed has left beside a target."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
+        process = partial.name.removeprefix(f".{path.name}.").split(".", 1)[0]
+        if process.isdigit() and int(process) != os.getpid() and not Path(f"/proc/{process}").exists():
+            partial.unlink(missing_ok=True)
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:
@@ -147,18 +289,19 @@ def require_writable(path: str | Path, overwrite: bool) -> None:
         raise OutputError(f"{path.parent}: no right to write there")
 
 
-def _profile(grid: Grid) -> dict[str, object]:
+def _profile(grid: Grid, count: int) -> dict[str, object]:
     place = {"crs": grid.crs} if not grid.gcps else {}
     if grid.georeferenced:
         place["transform"] = grid.transform
     height, width = grid.shape
     layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    shape = {"height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": NODATA}
+    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND"}
+    shape = {"height": height, "width": width, "count": count, "dtype": "uint8", "nodata": NODATA}
     return {"driver": "GTiff", **shape, **layout, **place}
 
 
-def _sidecar(legend: Legend, counts: np.ndarray) -> str:
-    """GDAL's PAM document: category names and a raster attribute table, which rasterio cannot write."""
+def _class_names(legend: Legend, counts: np.ndarray) -> str:
+    """Category names and a raster attribute table in GDAL's PAM document, as rasterio cannot write them."""
     by_code = {c.code: c for c in legend.classes}
     names = [by_code[code].name if code in by_code else "" for code in range(max(by_code) + 1)]
     categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)

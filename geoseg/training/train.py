@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import geoseg
-from geoseg.ahead import batches, read_ahead, reader_thread
+from geoseg.ahead import batches, read_ahead, reader_threads
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.overlap import overlapping
 from geoseg.datasets.resolve import resolve_data
@@ -243,7 +243,7 @@ class Trainer:
         places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
         calls = (partial(self.train_samples.draw, epoch, int(place)) for place in places)
         depth = 2 * self.settings.batch_size
-        with reader_thread() as reader, closing(read_ahead(reader, calls, depth)) as samples:
+        with reader_threads() as reader, closing(read_ahead(reader, calls, depth)) as samples:
             yield from batches(samples, self.settings.batch_size)
 
     def _step(self, batch: tuple[Sample, ...], which: str) -> tuple[float, float]:

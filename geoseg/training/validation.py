@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.ahead import reader_thread
+from geoseg.ahead import reader_threads
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.samples import Samples
+from geoseg.grid import Window
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.models.segmenter import Segmenter
 from geoseg.prediction.plan import make_plan
-from geoseg.prediction.shard import decide, scored_rows
+from geoseg.prediction.shard import decide, engine_of, scored_rows
 from geoseg.prediction.stitching import ScoredRows
 from geoseg.raster.scene import SceneLike
 from geoseg.training.losses import LossSum, loss_sum_of_log_p
@@ -39,21 +40,32 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
     matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
     totals = torch.zeros(2, dtype=torch.float64)
     window = config.size if samples.framing.whole else config.window
-    options = {"window": window, "size": config.size, "device": str(segmenter.device), "precision": precision}
+    options = {
+        "window": window,
+        "size": config.size,
+        "device": str(segmenter.device),
+        "precision": precision,
+        "engine": "plain",
+    }
     for number in range(len(samples.scenes)):
         scene, read_index = samples.as_scene(number)
         for rows in _predicted_rows(scene, segmenter, options):
             index = np.where(rows.valid.cpu().numpy(), read_index(rows.window), NO_CLASS).astype(np.uint8)
-            matrix += ConfusionMatrix.from_pair(index, decide(rows, segmenter), len(legend), legend.ignored)
+            matrix += ConfusionMatrix.from_pair(
+                index, decide(rows, legend).bands[0].cpu().numpy(), len(legend), legend.ignored
+            )
             totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
     return Validation(matrix, float(LossSum(*totals).mean()))
 
 
 def _predicted_rows(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredRows]:
     plan = make_plan(scene, segmenter, **options)
-    with scene, reader_thread() as reader:
-        for shard in plan.shards:
-            yield from scored_rows(plan, shard, scene, segmenter, reader)
+    engine = engine_of(plan, segmenter)
+    with scene, reader_threads() as readers:
+        for column in plan.columns:
+            first, last = plan.shards[column[0]], plan.shards[column[-1]]
+            part = Window(first.row, first.col, last.row_stop - first.row, first.width)
+            yield from scored_rows(plan, part, scene, engine, readers)
 
 
 def _loss_of(rows: ScoredRows, index: np.ndarray, weights: Tensor, gamma: float, legend: Legend) -> LossSum:

@@ -94,20 +94,20 @@ def test_batches_are_equal_shares_of_a_row_of_tiles(segmenter, wanted, across, b
     assert plan.numerics.batch_shape == (batch, 64, 64)
 
 
-def test_repeated_work_counts_the_tiles_of_every_shard(segmenter):
-    plan = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=0, shard_side=512, **LOCAL)
+def test_repeated_work_counts_the_tiles_of_every_column(segmenter):
+    plan = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=0, shard_shape=(512, 512), **LOCAL)
     assert (plan.forwarded, plan.repeated_work) == (4, 1.0)
-    # Windows at 0, 384 and 512: along each axis each shard meets two of the three.
-    plan = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=128, shard_side=512, **LOCAL)
+    # Windows at 0, 384 and 512: each column of shards meets two across, and shares all three down.
+    plan = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=128, shard_shape=(512, 512), **LOCAL)
     assert plan.lattice.rows == [0, 384, 512]
-    assert plan.forwarded == (2 + 2) ** 2 and plan.repeated_work == 4.0
+    assert plan.forwarded == (2 + 2) * 3 and plan.repeated_work == 3.0
     whole = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=128, **LOCAL)
     assert whole.forwarded == 9 and whole.repeated_work == 9 / 4
 
 
 def test_shards_begin_on_block_borders(segmenter):
-    with pytest.raises(UsageError, match="multiple of 512"):
-        make_plan(scene_of(70, 70), segmenter, shard_side=700, **LOCAL).shards  # noqa: B018
+    with pytest.raises(UsageError, match="multiples of 512"):
+        make_plan(scene_of(70, 70), segmenter, shard_shape=(512, 700), **LOCAL).shards  # noqa: B018
 
 
 def test_plan_survives_json(segmenter, make_raster):
@@ -132,9 +132,11 @@ def test_a_plan_with_an_unknown_field_is_refused(segmenter):
 def test_memory_does_not_grow_with_the_height_of_the_scene(segmenter):
     low = make_plan(scene_of(8192, 100), segmenter, **LOCAL)
     high = make_plan(scene_of(30_000, 100), segmenter, **LOCAL)
-    assert low.memory(6) == high.memory(6)
-    stitching, codes, waiting, scores = 8 * 6 * 64 * 100, 100 * 8192, 6 * 4 * 64 * 64, 12 * 1 * 6 * 64 * 64
-    assert low.memory(6) == stitching + codes + waiting + scores + 21 * 3 * 64 * 64
+    assert low.memory == high.memory
+    stitching, rows = 4.5 * 6 * 64 * 100, (3 + 1) * ((64 + 512) * (100 + 64) + 8 * 512 * 2048)
+    waiting, scores = 4 * 2048 * 100, 12 * 1 * 6 * 64 * 64
+    resampling = 5 * 21 * 3 * 64 * 64
+    assert low.memory == int(stitching + rows + waiting + scores + resampling)
 
 
 def config_of(bands: int) -> SegmenterConfig:

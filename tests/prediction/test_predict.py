@@ -61,7 +61,7 @@ def test_shards_of_a_scene_with_holes_meet(make_segmenter, make_raster, random_p
     pixels = random_pixels(75, 90)
     pixels[:, 20:60, 30:50] = 0
     scene = make_raster(pixels, nodata=0)
-    options = {"window": 24, "overlap": 7, "batch_size": 3, "shard_side": 32, **LOCAL}
+    options = {"window": 24, "overlap": 7, "batch_size": 3, "shard_shape": (32, 32), **LOCAL}
     result = geoseg.predict(scene, make_segmenter(pointwise), tmp_path / "map.tif", **options)
     assert len(result.plan.shards) == 9
     assert np.array_equal(result.codes, np.where((pixels == 0).all(0), 255, answer(pixels)))
@@ -77,7 +77,7 @@ def test_every_pixel_is_written_once(make_segmenter, make_raster, random_pixels,
 
     monkeypatch.setattr(geoseg.prediction.predict, "ClassRasterWriter", Counting)
     scene = make_raster(random_pixels(75, 90))
-    geoseg.predict(scene, make_segmenter(pointwise), tmp_path / "map.tif", window=20, shard_side=32, **LOCAL)
+    geoseg.predict(scene, make_segmenter(pointwise), tmp_path / "map.tif", window=20, shard_shape=(32, 32), **LOCAL)
     assert (written == 1).all()
 
 
@@ -86,7 +86,8 @@ def test_blocks_of_the_real_size(make_segmenter, make_raster, random_pixels, tmp
     options = {"window": 400, "overlap": 50, **LOCAL}
     scene, segmenter = make_raster(pixels), make_segmenter(pointwise)
     maps = [
-        geoseg.predict(scene, segmenter, tmp_path / f"{side}.tif", shard_side=side, **options) for side in (512, 8192)
+        geoseg.predict(scene, segmenter, tmp_path / f"{side}.tif", shard_shape=(side, side), **options)
+        for side in (512, 8192)
     ]
     assert [len(m.plan.shards) for m in maps] == [6, 1]
     assert all(np.array_equal(m.codes, answer(pixels)) for m in maps)

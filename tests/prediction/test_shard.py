@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 import geoseg
 import geoseg.tiling
-from geoseg.ahead import reader_thread
+from geoseg.ahead import reader_threads
 from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Window
 from geoseg.legend import Legend, LegendClass
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.shard import run_shard, scored_rows
+from geoseg.prediction.shard import engine_of, run_shard, run_shards, scored_rows
 from geoseg.raster.scene import ArrayScene, Scene
 
 BLOCK = 16
@@ -129,7 +129,7 @@ def cases(draw):
         "window": side,
         "overlap": draw(st.integers(0, 3 * side // 4)),
         "batch_size": draw(st.integers(1, 4)),
-        "shard_side": BLOCK * draw(st.integers(1, 4)),
+        "shard_shape": (BLOCK * draw(st.integers(1, 4)), BLOCK * draw(st.integers(1, 4))),
     }
 
 
@@ -176,7 +176,7 @@ def test_what_lies_under_nodata_does_not_reach_its_neighbours(make_segmenter, ca
 def test_scores_of_resampled_windows_lie_on_the_pixels_of_the_scene(make_segmenter):
     scene, segmenter = random_scene((50, 70), holes=False), make_segmenter(by_place_in_tile)
     scores = oracle_scores(by_place_in_tile, scene, 32, 8, halved=True)
-    plan = make_plan(scene, segmenter, window=32, size=16, overlap=8, batch_size=2, shard_side=32, **LOCAL)
+    plan = make_plan(scene, segmenter, window=32, size=16, overlap=8, batch_size=2, shard_shape=(32, 32), **LOCAL)
     assert np.allclose(all_scores(plan, scene, segmenter), scores, atol=1e-4)
 
 
@@ -191,9 +191,10 @@ def test_nodata_of_resampled_windows_stays_where_it_is(make_segmenter):
 
 
 def scored_shards(plan: Plan, scene, segmenter):
-    with reader_thread() as reader:
+    engine = engine_of(plan, segmenter)
+    with reader_threads(2) as readers:
         for shard in plan.shards:
-            for rows in scored_rows(plan, shard, scene, segmenter, reader):
+            for rows in scored_rows(plan, shard, scene, engine, readers):
                 assert rows.window.intersect(shard) == rows.window
                 yield rows
 
@@ -214,14 +215,14 @@ def test_scores_do_not_depend_on_the_shards_nor_on_the_run(trained_run, sample_f
         whole = all_scores(plan, scene, segmenter)
         assert not np.isnan(whole).any()
         for side in (BLOCK * 5, BLOCK * 500):
-            assert np.array_equal(all_scores(replace(plan, shard_side=side), scene, segmenter), whole)
+            assert np.array_equal(all_scores(replace(plan, shard_shape=(side, side)), scene, segmenter), whole)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (31, 33), (16, 16), (15, 47), (37, 53)])
 def test_any_shape_is_covered_once(make_segmenter, shape):
     scene = random_scene(shape, holes=False)
     segmenter = make_segmenter(pointwise)
-    plan = make_plan(scene, segmenter, window=20, overlap=6, shard_side=BLOCK, **LOCAL)
+    plan = make_plan(scene, segmenter, window=20, overlap=6, shard_shape=(BLOCK, BLOCK), **LOCAL)
     written = np.zeros(shape, int)
     for rows in scored_shards(plan, scene, segmenter):
         assert rows.scores.shape == (6, *rows.window.shape) and rows.valid.shape == rows.window.shape
@@ -229,20 +230,20 @@ def test_any_shape_is_covered_once(make_segmenter, shape):
     assert (written == 1).all()
 
 
-def test_advance_hears_of_every_row_once(make_segmenter):
+def test_advance_hears_of_every_pixel_once(make_segmenter):
     scene = random_scene((37, 20))
     segmenter = make_segmenter(pointwise)
-    plan = make_plan(scene, segmenter, window=12, shard_side=32, **LOCAL)
-    for index, height in enumerate((32, 5)):
-        heard = []
-        run_shard(plan, index, scene=scene, segmenter=segmenter, advance=heard.append)
-        assert sum(heard) == height and min(heard) > 0
+    plan = make_plan(scene, segmenter, window=12, shard_shape=(32, 32), **LOCAL)
+    heard = []
+    with reader_threads() as readers:
+        list(run_shards(plan, [0, 1], scene, engine_of(plan, segmenter), readers, heard.append))
+    assert sum(heard) == 37 * 20 and min(heard) > 0
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 def test_every_forward_pass_has_the_batch_shape_of_the_plan(make_segmenter, batch_size):
     segmenter = make_segmenter(pointwise)
-    plan = make_plan(random_scene((50, 70)), segmenter, window=16, batch_size=batch_size, shard_side=32, **LOCAL)
+    plan = make_plan(random_scene((50, 70)), segmenter, window=16, batch_size=batch_size, shard_shape=(32, 32), **LOCAL)
     run_all(plan, random_scene((50, 70)), segmenter)
     assert {(n, h, w) for n, _, h, w in segmenter.network.calls} == {plan.numerics.batch_shape}
 
@@ -259,7 +260,7 @@ def test_only_tiles_with_data_are_forwarded(make_segmenter):
     valid = np.zeros((64, 64), bool)
     valid[40, 50] = True
     scene = ArrayScene(np.zeros((3, 64, 64), np.uint8), valid)
-    codes = run_all(make_plan(scene, segmenter, window=16, overlap=0, shard_side=64, **LOCAL), scene, segmenter)
+    codes = run_all(make_plan(scene, segmenter, window=16, overlap=0, shard_shape=(64, 64), **LOCAL), scene, segmenter)
     assert len(segmenter.network.calls) == 1
     assert np.argwhere(codes != 255).tolist() == [[40, 50]]
 
@@ -321,7 +322,7 @@ def on_disk(trained_run, sample_folder, tmp_path):
     model = tmp_path / "model.safetensors"
     segmenter = load(trained_run)
     save_segmenter(segmenter, model, note={"of": str(tmp_path)})
-    plan = make_plan(Scene(scene), load(model), window=64, shard_side=64, **LOCAL)
+    plan = make_plan(Scene(scene), load(model), window=64, shard_shape=(64, 64), **LOCAL)
     return scene, model, plan
 
 
@@ -403,6 +404,6 @@ def test_bf16_reaches_the_network(make_segmenter):
 
 def test_shard_windows_are_in_scene_pixels(make_segmenter):
     scene, segmenter = random_scene((40, 40)), make_segmenter(pointwise)
-    plan = make_plan(scene, segmenter, window=16, shard_side=BLOCK, **LOCAL)
-    assert run_shard(plan, 5, scene=scene, segmenter=segmenter).window == Window(16, 32, 16, 8)
+    plan = make_plan(scene, segmenter, window=16, shard_shape=(BLOCK, BLOCK), **LOCAL)
+    assert run_shard(plan, 5, scene=scene, segmenter=segmenter).window == Window(32, 16, 8, 16)
     assert geoseg.Plan is Plan

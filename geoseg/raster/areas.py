@@ -1,0 +1,100 @@
+"""AreaTally: how much ground each class covers, truly."""
+
+from __future__ import annotations
+
+import numpy as np
+from rasterio.warp import transform as transform_points
+
+from geoseg.grid import Grid, Window
+from geoseg.legend import NODATA
+from geoseg.raster.opening import GDAL_ERRORS
+
+SEMI_MAJOR, ECCENTRICITY_2 = 6378137.0, 0.00669437999014
+"""Of the WGS 84 ellipsoid: metres, and the first eccentricity squared."""
+CELL = 16, 1024
+"""(rows, columns) of pixels that are given one area."""
+COARSE = 100.0
+"""Metres per pixel above which a cell is one row high and no wider than ..."""
+WIDEST = 1_000_000.0
+"""... this, in metres."""
+
+
+class AreaTally:
+    """Counts pixels of each code and adds up the area they cover on the ellipsoid, in any CRS.
+
+    A pixel's area is that of its cell (16 x 1024 pixels) divided by the cell's pixels. The cell's corners are taken to
+    longitude and latitude; its area there follows from the radii of curvature in its middle (Snyder 1987, equations
+    4-19 and 4-20), to better than 1e-5. A grid without a CRS or transform has counts only.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.counts = np.zeros(256, np.int64)
+        """(256,) pixels of each code."""
+        self._hectares = np.zeros(256)
+        gsd = grid.gsd or 1.0
+        self._cell = (1, max(1, min(CELL[1], int(WIDEST / gsd)))) if gsd > COARSE else CELL
+        self._has_place = self._find_place()
+
+    @property
+    def hectares(self) -> np.ndarray | None:
+        """(256,) true area of each code in hectares, of what was added; None where the grid has no place on Earth."""
+        return self._hectares if self._has_place else None
+
+    def add(self, window: Window, codes: np.ndarray) -> None:
+        """Add (height, width) uint8 codes of a window of the grid."""
+        if not self._has_place:
+            self.counts += np.bincount(codes.ravel(), minlength=256)
+            return
+        high, wide = self._cell
+        areas = self._pixel_areas(window)
+        for i, row in enumerate(range(0, window.height, high)):
+            for j, col in enumerate(range(0, window.width, wide)):
+                counts = np.bincount(codes[row : row + high, col : col + wide].ravel(), minlength=256)
+                self.counts += counts
+                self._hectares += counts * areas[i, j]
+
+    def skip(self, window: Window) -> None:
+        """Count a window without data; its area is nobody's."""
+        self.counts[NODATA] += window.height * window.width
+
+    def _pixel_areas(self, window: Window) -> np.ndarray:
+        """Hectares of a pixel in each cell of a window."""
+        rows = np.append(np.arange(window.row, window.row_stop, self._cell[0]), window.row_stop)
+        cols = np.append(np.arange(window.col, window.col_stop, self._cell[1]), window.col_stop)
+        longitude, latitude = self._to_degrees(rows, cols)
+        pixels = np.outer(np.diff(rows), np.diff(cols))
+        return quadrangle_areas(longitude, latitude) / pixels / 10_000
+
+    def _to_degrees(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        col, row = np.meshgrid(cols, rows)
+        x, y = self.grid.transform @ (col.ravel().astype(float), row.ravel().astype(float))
+        longitude, latitude = transform_points(self.grid.crs, "EPSG:4326", x, y)
+        return np.reshape(longitude, col.shape), np.reshape(latitude, col.shape)
+
+    def _find_place(self) -> bool:
+        if not self.grid.georeferenced or self.grid.crs is None:
+            return False
+        height, width = self.grid.shape
+        try:
+            corners = self._to_degrees(np.array([0, height]), np.array([0, width]))
+        except GDAL_ERRORS:
+            return False
+        return bool(np.isfinite(corners).all())
+
+
+def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    """(R, C) square metres of the cells between (R + 1, C + 1) corners in degrees on WGS 84."""
+    turned = np.unwrap(np.unwrap(longitude, period=360, axis=1), period=360, axis=0)
+    corners = [(slice(None, -1), slice(None, -1)), (slice(None, -1), slice(1, None))]
+    corners += [(slice(1, None), slice(1, None)), (slice(1, None), slice(None, -1))]
+    phi = sum(latitude[corner] for corner in corners) / 4
+    sine = np.sin(np.radians(phi))
+    flattening = 1 - ECCENTRICITY_2 * sine**2
+    meridian = SEMI_MAJOR * (1 - ECCENTRICITY_2) / flattening**1.5
+    across = SEMI_MAJOR / np.sqrt(flattening)
+    # dA = M N cos(phi) dphi dlambda: a plane of lambda and sin(phi) has true areas up to the slowly changing M N.
+    x = [np.radians(turned[corner]) for corner in corners]
+    y = [np.sin(np.radians(latitude[corner])) for corner in corners]
+    doubled = sum(x[i] * y[(i + 1) % 4] - x[(i + 1) % 4] * y[i] for i in range(4))
+    return np.abs(doubled) / 2 * meridian * across
