@@ -42,7 +42,7 @@ class InferenceEngine:
 
 
 def resolve_engine(name: str, segmenter: Segmenter, device: torch.device) -> Engine:
-    """ "auto" folds, and runs a network plainly that cannot be folded; compiling takes minutes and is asked for by name.
+    """ "auto" folds, and runs a network plainly that cannot be folded; compiling is slow and only done when named.
 
     Raises ModelError for a network that cannot be folded, ResourceError where there is no C++ compiler, UsageError.
     """
