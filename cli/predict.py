@@ -12,18 +12,6 @@ import click
 from . import options
 
 
-class Tau(click.ParamType):
-    """A power, or "auto"."""
-
-    name = "auto|TAU"
-
-    def convert(self, value, param, context):
-        try:
-            return value if value == "auto" else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither auto nor a number", param, context)
-
-
 @click.command()
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=click.Path(path_type=Path))
 @click.option(
@@ -63,9 +51,9 @@ class Tau(click.ParamType):
 @click.option("--tta", is_flag=True, help="See each window in all eight rotations and reflections (8 times the work).")
 @click.option(
     "--prior-correction",
-    type=Tau(),
-    metavar="auto|TAU",
-    help="Divide scores by the training's class weights to the power TAU; auto: as validation found best.",
+    type=click.FloatRange(0, 2),
+    metavar="TAU",
+    help="Divide scores by the training's class weights to the power TAU.",
 )
 @click.option(
     "--scores",

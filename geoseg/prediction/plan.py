@@ -167,7 +167,7 @@ def make_plan(
     shard_shape: tuple[int, int] = SHARD_SHAPE,
     scores: Scores = "none",
     tta: bool = False,
-    prior_correction: float | str | None = None,
+    prior_correction: float | None = None,
 ) -> Plan:
     """Decide a prediction.
 
@@ -178,8 +178,7 @@ def make_plan(
         batch_size: tiles per forward pass; None takes as many as fit on a GPU, up to MOST_ON_CUDA, and 1 on the CPU.
         scores: what is kept beside the classes.
         tta: see each tile in all eight rotations and reflections.
-        prior_correction: the power tau, "auto" for the one that training found best on its validation scenes, None for
-            no correction. See resolve_prior.
+        prior_correction: the power tau, None for no correction. See resolve_prior.
 
     Raises InputError where the scene does not fit the model, ModelError where the model lacks what is asked for,
     UsageError where the numbers contradict each other.
@@ -217,11 +216,11 @@ def make_plan(
     )
 
 
-def resolve_prior(asked: float | str | None, config: SegmenterConfig) -> tuple[float, tuple[float, ...]]:
+def resolve_prior(asked: float | None, config: SegmenterConfig) -> tuple[float, tuple[float, ...]]:
     """(tau, class weights of the scored classes): what undoes the shift of the prior that weighting the loss made.
 
     A model trained with class weights w fits p ~ w p(class given pixel); dividing by w ** tau undoes it, wholly at 1.
-    Raises ModelError where the model's record has no weights, or no tau for "auto".
+    Raises ModelError where the model's record has no weights, UsageError for a tau outside 0 to 2.
     """
     if asked is None:
         return 0.0, ()
@@ -229,11 +228,7 @@ def resolve_prior(asked: float | str | None, config: SegmenterConfig) -> tuple[f
     if "class_weights" not in trained:
         raise ModelError("the model's record holds no class weights of its training; leave --prior-correction out")
     weights = tuple(float(trained["class_weights"][config.legend.names[i]]) for i in config.legend.scored)
-    if asked == "auto":
-        if "prior_tau" not in trained:
-            raise ModelError("the model's training found no tau; give one, such as --prior-correction 0.5")
-        asked = trained["prior_tau"]
-    if not 0 <= float(asked) <= 2:
+    if not 0 <= asked <= 2:
         raise UsageError(f"the prior correction's tau is between 0 and 2, got {asked}")
     # A class that no training pixel had has the weight 0 and was never learned: it stays as it is.
     return float(asked), tuple(weight if weight > 0 else 1.0 for weight in weights)

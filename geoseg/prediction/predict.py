@@ -279,6 +279,7 @@ def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: File
             stack.enter_context(writer)
 
         def store(item: tuple[bool, Pending]) -> None:
+            """Journal one shard if it is new, and write it."""
             is_new, pending = item
             result = pending()
             if is_new:
