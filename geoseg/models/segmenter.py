@@ -106,8 +106,8 @@ class Segmenter(nn.Module):
     """Network, legend and normalisation in one: raw pixels in, logits out."""
 
     fill: Tensor
-    mean: Tensor
-    std: Tensor
+    gain: Tensor
+    offset: Tensor
 
     def __init__(self, config: SegmenterConfig, network: nn.Module | None = None) -> None:
         """A segmenter of the network that the config describes: ``network`` where it is built already."""
@@ -116,8 +116,10 @@ class Segmenter(nn.Module):
         self.origin: Mapping[str, str | None] = {"path": None, "sha256": None, "weights": None}
         """Path and sha256 of the file that the weights are from, and the weights' own sha256."""
         self.network = network or build_network(config.encoder, config.bands, config.legend, config.width, config.norm)
-        for name in ("fill", "mean", "std"):
-            values = torch.tensor(getattr(config, name), dtype=torch.float32).view(1, -1, 1, 1)
+        mean, std = np.array(config.mean), np.array(config.std)
+        # (pixel * scale - mean) / std, in two steps instead of three.
+        for name, values in (("fill", config.fill), ("gain", config.scale / std), ("offset", -mean / std)):
+            values = torch.tensor(np.asarray(values), dtype=torch.float32).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
         self.to(memory_format=torch.channels_last)
 
@@ -145,13 +147,14 @@ class Segmenter(nn.Module):
         Invalid pixels enter as the band means. Sides that the network's stride does not divide are padded at the lower
         and right border with the outermost pixels, and the logits cropped again.
         """
-        pixels = torch.where(tiles.valid[:, None], tiles.pixels.to(torch.float32), self.fill)
-        image = (pixels * self.config.scale - self.mean) / self.std
-        image = image.to(next(self.network.parameters(), image).dtype)
+        pixels = torch.where(tiles.valid[:, None], tiles.pixels, self.fill)
+        image = pixels.mul_(self.gain).add_(self.offset)
         height, width = image.shape[-2:]
-        stride = self.network.stride
-        image = F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
-        return self.network(image.contiguous(memory_format=torch.channels_last))[..., :height, :width]
+        beyond = (0, -width % self.network.stride, 0, -height % self.network.stride)
+        if any(beyond):
+            image = F.pad(image, beyond, mode="replicate")
+        dtype = next(self.network.parameters(), image).dtype
+        return self.network(image.to(dtype, memory_format=torch.channels_last))[..., :height, :width]
 
 
 def build_network(encoder: str, bands: int, legend: Legend, width: int = 64, norm: Norm = "none") -> nn.Module:

@@ -313,7 +313,7 @@ def _results(
     engine = engine_of(plan, segmenter)
     height, width = plan.lattice.shape
     bar = tqdm(total=height * width, unit="px", unit_scale=True, disable=not progress, leave=False)
-    with bar, reader_threads(_reader_count(scene)) as readers:
+    with bar, reader_threads(reader_count(scene)) as readers:
         for column in plan.columns:
             for is_finished, group in groupby(column, key=lambda index: journal is not None and index in journal):
                 if is_finished:
@@ -325,7 +325,7 @@ def _results(
                     yield from ((True, one) for one in pending)
 
 
-def _reader_count(scene: SceneLike) -> int:
+def reader_count(scene: SceneLike) -> int:
     one_strip = scene.block_shape[0] >= scene.grid.shape[0]
     return 1 if scene.sequential or one_strip else min(READERS, os.cpu_count() or 1)
 

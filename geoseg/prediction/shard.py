@@ -154,15 +154,14 @@ def decide(rows: ScoredRows, legend: Legend, divisors: Tensor | None = None, wri
         divisors: (S,) what the scores are divided by first, as the plan's prior correction says.
     """
     scores = rows.scores if divisors is None else rows.scores / divisors[:, None, None]
-    ranking = rank(scores, second=written == "margin")
-    scored = torch.tensor(legend.scored, dtype=torch.uint8, device=scores.device)
-    index = scored[ranking.place.int()].masked_fill_(~rows.valid, NO_CLASS)
+    ranking = rank(scores, legend.scored, second=written == "margin")
+    index = ranking.index.masked_fill_(~rows.valid, NO_CLASS)
     planes = _written(scores, ranking, written)
     bands = index[None]
     if planes is not None:
         steps = (planes / scores.sum(0) * SCORE_STEPS).round_().to(torch.uint8).masked_fill_(~rows.valid, NODATA)
         bands = torch.cat((bands, steps))
-    return Decided(bands, torch.isfinite(ranking.best).all())
+    return Decided(bands, torch.isfinite(ranking.best.sum()))
 
 
 def _written(scores: Tensor, ranking, written: Scores) -> Tensor | None:
@@ -219,10 +218,16 @@ def tile_scores(tiles: Sequence[Tile], plan: Plan, engine: InferenceEngine) -> T
 
 def _softmax(logits: Tensor, plan: Plan, engine: InferenceEngine) -> Tensor:
     # Contiguous planes: every later step works class by class.
-    logits = logits[:, list(engine.legend.scored)].float().contiguous()
+    logits = _planes(logits, engine.legend.scored).to(torch.float32, memory_format=torch.contiguous_format)
     if plan.window_shape != plan.tile_shape:
         logits = F.interpolate(logits, plan.window_shape, mode="bilinear", align_corners=False)
     return logits.softmax(1)
+
+
+def _planes(logits: Tensor, scored: tuple[int, ...]) -> Tensor:
+    first, stop = scored[0], scored[-1] + 1
+    # A view where it can be one.
+    return logits[:, first:stop] if stop - first == len(scored) else logits[:, list(scored)]
 
 
 def _turn(values: Tensor, turns: int, mirrored: bool) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from rasterio.warp import transform as transform_points
 
 from geoseg.grid import Grid, Window
-from geoseg.legend import NODATA
+from geoseg.legend import NODATA, count_codes
 from geoseg.raster.opening import GDAL_ERRORS
 
 SEMI_MAJOR, ECCENTRICITY_2 = 6378137.0, 0.00669437999014
@@ -44,7 +44,7 @@ class AreaTally:
     def add(self, window: Window, codes: np.ndarray) -> None:
         """Add (height, width) uint8 codes of a window of the grid."""
         if not self._has_place:
-            self.counts += np.bincount(codes.ravel(), minlength=256)
+            self.counts += count_codes(codes)
             return
         high, wide = self._cell
         areas = self._pixel_areas(window)

@@ -8,6 +8,8 @@ import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from xml.sax.saxutils import escape
@@ -19,11 +21,12 @@ from rasterio.control import GroundControlPoint as RasterioPoint
 from rasterio.enums import Resampling
 
 import geoseg
+from geoseg.ahead import read_ahead, reader_threads
 from geoseg.errors import OutputError, ResourceError, UsageError
 from geoseg.grid import Grid, Window
-from geoseg.legend import NODATA, Legend
+from geoseg.legend import NODATA, Legend, count_codes
 from geoseg.raster.labels import LEGEND_TAG
-from geoseg.raster.opening import writing
+from geoseg.raster.opening import gdal_settings, writing
 from geoseg.tiling import BLOCK
 
 SCORE_STEPS = 254
@@ -75,7 +78,9 @@ class RasterWriter:
         self.grid, self.count, self.tags, self.overwrite, self.cog = grid, count, dict(tags or {}), overwrite, cog
         self.options = check_options(options or {}, cog)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
-        self._checksums: list[tuple[Window, int]] = []
+        self._factors = [2**level for level in range(1, 32) if max(grid.shape) / 2 ** (level - 1) > BLOCK]
+        self._written: list[tuple[int, Window, int]] = []
+        """Overview level (0 for the raster itself), place and checksum of what was written."""
         self._skipped = 0
 
     def __enter__(self) -> RasterWriter:
@@ -86,6 +91,7 @@ class RasterWriter:
                 options = {"ZLEVEL": "1"} if self.cog else self.options
                 self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid, self.count) | options)
                 self._describe()
+                self._add_empty_overviews()
         except BaseException:
             self._remove_partial()
             raise
@@ -105,7 +111,7 @@ class RasterWriter:
             )
         with writing(str(self.path)):
             self._dataset.write(pixels, window=window.to_rasterio())
-        self._checksums.append((window, zlib.crc32(np.ascontiguousarray(pixels))))
+        self._written.append((0, window, zlib.crc32(np.ascontiguousarray(pixels))))
 
     def skip(self, window: Window) -> None:
         """Leave a window without data."""
@@ -123,7 +129,7 @@ class RasterWriter:
             self._remove_partial()
 
     def _finish(self) -> None:
-        written = self._skipped + sum(window.height * window.width for window, _ in self._checksums)
+        written = self._skipped + sum(window.height * window.width for _, window, _ in self._written)
         expected = math.prod(self.grid.shape)
         if written != expected:
             raise UsageError(f"{self.path}: {written} pixels were written of {expected}")
@@ -156,12 +162,53 @@ class RasterWriter:
         software = f"geoseg {geoseg.__version__}"
         dataset.update_tags(AREA_OR_POINT="Area", TIFFTAG_SOFTWARE=software, **self.tags)
 
+    def _add_empty_overviews(self) -> None:
+        # GDAL itself would look at every pixel for each level, the empty ones of a sparse raster too.
+        if self._factors:
+            with rasterio.Env(SPARSE_OK_OVERVIEW="ON"):
+                self._dataset.build_overviews(self._factors, Resampling.nearest)
+
     def _build_overviews(self) -> None:
-        longest = max(self.grid.shape)
-        factors = [2**level for level in range(1, 32) if longest / 2 ** (level - 1) > BLOCK]
-        if factors:
-            with rasterio.Env(SPARSE_OK_OVERVIEW="ON"), rasterio.open(self._partial, "r+") as dataset:
-                dataset.build_overviews(factors, self.overview_resampling)
+        """Fill the overviews, each from the one three before it, only where something was written."""
+        filled = {
+            (row // BLOCK, col // BLOCK)
+            for _, window, _ in self._written
+            for row in range(window.row, window.row_stop, BLOCK)
+            for col in range(window.col, window.col_stop, BLOCK)
+        }
+        for level in range(1, len(self._factors) + 1):
+            filled = {(row // 2, col // 2) for row, col in filled}
+            self._build_level(level, sorted(filled))
+
+    def _build_level(self, level: int, places: Sequence[tuple[int, int]]) -> None:
+        source = max(level - 3, 0)
+        height, width = self._shape_of(level)
+        blocks = [
+            Window(row, col, min(BLOCK, height - row), min(BLOCK, width - col))
+            for row, col in ((row * BLOCK, col * BLOCK) for row, col in places)
+        ]
+        with self._open_level(level, "r+") as dataset, reader_threads(os.cpu_count() or 1) as readers:
+            calls = (partial(self._summary, source, block, 2 ** (level - source)) for block in blocks)
+            for block, pixels in zip(blocks, read_ahead(readers, calls), strict=True):
+                dataset.write(pixels, window=block.to_rasterio())
+                self._written.append((level, block, zlib.crc32(pixels)))
+
+    def _summary(self, source: int, block: Window, factor: int) -> np.ndarray:
+        """(count, h, w) of an overview's block, resampled from the level ``source``, ``factor`` times as fine."""
+        height, width = self._shape_of(source)
+        row, col = block.row * factor, block.col * factor
+        area = Window(row, col, min(block.height * factor, height - row), min(block.width * factor, width - col))
+        with gdal_settings(), self._open_level(source, "r") as dataset:
+            shape = (self.count, *block.shape)
+            return dataset.read(window=area.to_rasterio(), out_shape=shape, resampling=self.overview_resampling)
+
+    def _open_level(self, level: int, mode: str) -> rasterio.DatasetReader:
+        """The unfinished file's overview ``level``, 0 for the raster itself, without the levels below."""
+        options = {"SPARSE_OK": "TRUE"} if mode == "r+" else {}
+        return rasterio.open(self._partial, mode, OVERVIEW_LEVEL=f"{level - 1}only" if level else "NONE", **options)
+
+    def _shape_of(self, level: int) -> tuple[int, int]:
+        return tuple(-(-length // 2**level) for length in self.grid.shape)
 
     def _make_cog(self) -> None:
         """Copy the finished file, block by block, into the order that a COG has."""
@@ -173,12 +220,13 @@ class RasterWriter:
 
     def _verify(self) -> None:
         # GDAL may report a full disk at a write, at the close, or not at all.
-        with rasterio.open(self._partial) as dataset:
-            for window, checksum in self._checksums:
-                if zlib.crc32(dataset.read(window=window.to_rasterio())) != checksum:
-                    raise ResourceError(
-                        f"{self.path}: what was written at {window} does not read back; is the disk full?"
-                    )
+        for level, of_level in groupby(self._written, key=lambda written: written[0]):
+            with self._open_level(level, "r") as dataset:
+                for _, window, checksum in of_level:
+                    if zlib.crc32(dataset.read(window=window.to_rasterio())) != checksum:
+                        raise ResourceError(
+                            f"{self.path}: what was written at {window} does not read back; is the disk full?"
+                        )
 
     def _sidecar(self) -> str:
         """GDAL's PAM document for what a GeoTIFF has no place for; empty where there is nothing."""
@@ -209,7 +257,7 @@ class ClassRasterWriter(RasterWriter):
     def write(self, window: Window, pixels: np.ndarray) -> None:
         """Write (H, W) uint8 codes, as RasterWriter.write explains."""
         super().write(window, pixels)
-        self.counts += np.bincount(pixels.ravel(), minlength=256)
+        self.counts += count_codes(pixels)
 
     def skip(self, window: Window) -> None:
         """Leave a window without data."""
@@ -268,10 +316,10 @@ def check_options(options: Mapping[str, str], cog: bool) -> dict[str, str]:
 
 def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
-        process = partial.name.removeprefix(f".{path.name}.").split(".", 1)[0]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
+        process = left.name.removeprefix(f".{path.name}.").split(".", 1)[0]
         if process.isdigit() and int(process) != os.getpid() and not Path(f"/proc/{process}").exists():
-            partial.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:

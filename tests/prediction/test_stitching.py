@@ -104,13 +104,20 @@ def test_rows_come_as_soon_as_no_later_window_touches_them():
 
 
 @pytest.mark.parametrize("levels", [2, 3, 1000])
-def test_rank_is_argmax_with_the_first_of_equals(levels):
+@pytest.mark.parametrize("indices", [(0, 1, 2, 3, 4, 5), (1, 2, 4, 5, 6, 200)])
+def test_rank_is_argmax_with_the_first_of_equals(levels, indices):
     scores = torch.randint(0, levels, (6, 37, 53), generator=torch.Generator().manual_seed(levels)).float()
-    assert np.array_equal(rank(scores).place, scores.numpy().argmax(0))
+    assert np.array_equal(rank(scores, indices).index, np.array(indices)[scores.numpy().argmax(0)])
+
+
+def test_rank_shows_a_score_that_is_not_a_number():
+    scores = torch.rand(3, 4, 5)
+    scores[1, 2, 3] = torch.nan
+    assert rank(scores, (0, 1, 2)).best.isnan().sum() == 1
 
 
 def test_rank_leaves_the_scores_as_they_are():
     scores = torch.rand(4, 5, 6)
     before = scores.clone()
-    rank(scores)
+    rank(scores, range(4))
     assert torch.equal(scores, before)
