@@ -49,6 +49,11 @@ class Window:
         return self.height, self.width
 
     @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    @property
     def row_stop(self) -> int:
         """The row after the last."""
         return self.row + self.height

@@ -46,6 +46,11 @@ class Lattice:
         """First pixel columns of the lattice's columns of windows."""
         return starts(self.shape[1], self.side, self.overlap)
 
+    @property
+    def window_shape(self) -> tuple[int, int]:
+        """(height, width) of every window in scene pixels: the side, or the scene where that is smaller."""
+        return min(self.side, self.shape[0]), min(self.side, self.shape[1])
+
     def __len__(self) -> int:
         return len(self.rows) * len(self.cols)
 
@@ -55,7 +60,7 @@ class Lattice:
 
     def windows_of_row(self, row: int, area: Window | None = None) -> Iterator[Window]:
         """The windows that start at pixel row ``row``, left to right; with ``area`` those that meet it."""
-        height, width = (min(self.side, length) for length in self.shape)
+        height, width = self.window_shape
         if area is not None and (row >= area.row_stop or row + height <= area.row):
             return
         for col in self.cols if area is None else self.cols_meeting(area):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from geoseg.tiling import Lattice
 
 FORMAT = 1
 """Version of the plan's JSON."""
-SHARD_SHAPE = 2048, 8192
+SHARD_SHAPE = 1024, 16384
 """(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
 MOST_ON_CUDA = 8
 """Tiles in one forward pass on a GPU, where they fit; on the CPU one at a time is as fast and takes least memory."""
@@ -53,11 +53,13 @@ class Numerics:
 class Plan:
     """A prediction, decided. Equal plans give bit-identical maps on the CPU, however the work is divided.
 
-    Memory beside the network's own, in bytes, for S scored classes, B bands of b bytes, a window of side w, shards of
-    height H and width W: the stitching buffer 4 S w W, an eighth more while it rolls on; the rows that are read,
-    (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of written
-    scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w; and while a window is
-    resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None of it grows with the scene.
+    Memory beside the network's own, in bytes, for S scored classes, B bands of b bytes, a window of side w that
+    overlaps by v, and shards of height H and width W: the strips that later tiles touch, 8 S v W (where the last row of
+    windows is pulled back, up to 4 S (v + w) W); the rows that are read, (B b + 1) (w + 512) (W + w), and chunks read
+    ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of written scores that wait for the writer,
+    4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the block that is decided, 8 w w; and while a
+    window is resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height, nor
+    with its width above 16384 px.
     """
 
     scene: Mapping[str, Any]
@@ -96,8 +98,7 @@ class Plan:
     @property
     def window_shape(self) -> tuple[int, int]:
         """(height, width) of every window in scene pixels: the side, or the scene where that is smaller."""
-        height, width = self.lattice.shape
-        return min(self.lattice.side, height), min(self.lattice.side, width)
+        return self.lattice.window_shape
 
     @property
     def tile_shape(self) -> tuple[int, int]:
@@ -126,12 +127,12 @@ class Plan:
         classes, pixel = self.classes, self.pixel_bytes + 1
         (height, width), window = self.window_shape, math.prod(self.window_shape)
         shard_height, shard_width = (min(a, b) for a, b in zip(self.shard_shape, self.lattice.shape, strict=True))
-        stitching = 4.5 * classes * height * shard_width
+        strips = 4 * classes * sum(_two_largest_overlaps(self.lattice)) * shard_width
         rows = pixel * ((height + 512) * (shard_width + width) + 8 * 512 * 2048)
         waiting = 4 * (1 + self.written_scores) * shard_height * shard_width
-        scores = 12 * self.numerics.batch_shape[0] * classes * window
+        scores = (12 * self.numerics.batch_shape[0] * classes + 8) * window
         resampling = 5 * 21 * len(self.scene["bands"]) * window if self.tile_shape != self.window_shape else 0
-        return int(stitching + rows + waiting + scores + resampling)
+        return int(strips + rows + waiting + scores + resampling)
 
     def to_json(self) -> str:
         """The plan as a JSON document; ``from_json`` reads it back, equal."""
@@ -268,6 +269,12 @@ def scaled(shape: tuple[int, int], side: int, size: int) -> tuple[int, int]:
     """``shape`` in tile pixels where ``side`` scene pixels become ``size``; at least 1 x 1."""
     height, width = ((2 * length * size + side) // (2 * side) for length in shape)
     return max(height, 1), max(width, 1)
+
+
+def _two_largest_overlaps(lattice: Lattice) -> list[int]:
+    """Rows that a row of windows shares with the one above it, at their most, and with the one below."""
+    height = lattice.window_shape[0]
+    return sorted(first + height - second for first, second in pairwise(lattice.rows))[-2:]
 
 
 def require_fit(scene: SceneLike, config: SegmenterConfig) -> None:

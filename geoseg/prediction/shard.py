@@ -24,7 +24,7 @@ from geoseg.models.inference import InferenceEngine, for_inference
 from geoseg.models.segmenter import Segmenter, TileBatch
 from geoseg.models.storage import load, model_sha256
 from geoseg.prediction.plan import Plan, Scores, model_identity
-from geoseg.prediction.stitching import ScoredRows, Stitcher, rank
+from geoseg.prediction.stitching import ScoredBlock, Stitcher, rank
 from geoseg.prediction.tiles import Tile, read_tiles
 from geoseg.raster.scene import SceneLike, open_described
 from geoseg.raster.writer import SCORE_STEPS
@@ -50,12 +50,20 @@ class ShardResult:
 
 
 class Decided(NamedTuple):
-    """Rows whose classes are chosen, on the device."""
+    """A block whose classes are chosen, on the device."""
 
     bands: Tensor
     """(1 + written scores, height, width) uint8: class indices, NO_CLASS where there is no data, then scores."""
     finite: Tensor
     """() bool, False where a score of a valid pixel is not a number."""
+
+
+class Finished(NamedTuple):
+    """A decided block on its way to the host; both calls wait for it."""
+
+    window: Window
+    bands: Callable[[], np.ndarray]
+    finite: Callable[[], np.ndarray]
 
 
 def run_shard(
@@ -109,7 +117,7 @@ def run_shards(
         for index in group:
             shard = plan.shards[index]
             if advance:
-                advance(shard.height * shard.width)
+                advance(shard.area)
             yield partial(ShardResult, index, shard, None)
 
 
@@ -123,43 +131,53 @@ def _run_filled(
 ) -> Iterator[Callable[[], ShardResult]]:
     first, last = plan.shards[indices[0]], plan.shards[indices[-1]]
     part = Window(first.row, first.col, last.row_stop - first.row, first.width)
-    finished: list[tuple[Window, Callable, Callable]] = []
-    numbers = iter(indices)
-    for rows in scored_rows(plan, part, scene, engine, readers):
-        decided = decide(rows, engine.legend, _divisors(plan, engine.device), plan.scores)
-        finished.append((rows.window, to_host(decided.bands), to_host(decided.finite)))
+    finished: list[Finished] = []
+    left, without_data = list(indices), part.area
+    for block in scored_blocks(plan, part, scene, engine, readers):
+        # Blocks come row of the lattice by row: all above this one is decided.
+        while plan.shards[left[0]].row_stop <= block.window.row:
+            yield partial(_collect, plan, left[0], engine.legend, finished)
+            finished = [one for one in finished if one.window.row_stop > plan.shards[left[0]].row_stop]
+            left.pop(0)
+        decided = decide(block, engine.legend, _divisors(plan, engine.device), plan.scores)
+        finished.append(Finished(block.window, to_host(decided.bands), to_host(decided.finite)))
         if advance:
-            advance(rows.window.height * rows.window.width)
-        if rows.window.row_stop % plan.shard_shape[0] == 0 or rows.window.row_stop == part.row_stop:
-            yield partial(_collect, plan, next(numbers), engine.legend, finished)
-            finished = []
+            advance(block.window.area)
+        without_data -= block.window.area
+    for index in left:
+        yield partial(_collect, plan, index, engine.legend, finished)
+    if advance and without_data:
+        advance(without_data)
 
 
-def _collect(plan: Plan, index: int, legend: Legend, finished: list) -> ShardResult:
+def _collect(plan: Plan, index: int, legend: Legend, finished: Sequence[Finished]) -> ShardResult:
     shard = plan.shards[index]
-    bands = np.empty((1 + plan.written_scores, *shard.shape), np.uint8)
-    for window, rows, finite in finished:
-        if not finite():
+    # What no tile covers has no data.
+    bands = np.full((1 + plan.written_scores, *shard.shape), NO_CLASS, np.uint8)
+    for block in finished:
+        if not block.finite():
             name = plan.scene["name"]
             raise ModelError(f"the model's output is not finite on {name}; is the model damaged? try --precision fp32")
-        bands[:, *window.relative_to(shard).slices] = rows()
+        inside = block.window.intersect(shard)
+        if inside:
+            bands[:, *inside.relative_to(shard).slices] = block.bands()[:, *inside.relative_to(block.window).slices]
     bands[0] = legend.encode(bands[0])
     return ShardResult(index, shard, bands if (bands[0] != NODATA).any() else None)
 
 
-def decide(rows: ScoredRows, legend: Legend, divisors: Tensor | None = None, written: Scores = "none") -> Decided:
+def decide(block: ScoredBlock, legend: Legend, divisors: Tensor | None = None, written: Scores = "none") -> Decided:
     """The class with the highest score, and the scores that are written, as shares of their sum.
 
     Args:
         divisors: (S,) what the scores are divided by first, as the plan's prior correction says.
     """
-    scores = rows.scores if divisors is None else rows.scores / divisors[:, None, None]
+    scores = block.scores if divisors is None else block.scores / divisors[:, None, None]
     ranking = rank(scores, legend.scored, second=written == "margin")
-    index = ranking.index.masked_fill_(~rows.valid, NO_CLASS)
+    index = ranking.index.masked_fill_(~block.valid, NO_CLASS)
     planes = _written(scores, ranking, written)
     bands = index[None]
     if planes is not None:
-        steps = (planes / scores.sum(0) * SCORE_STEPS).round_().to(torch.uint8).masked_fill_(~rows.valid, NODATA)
+        steps = (planes / scores.sum(0) * SCORE_STEPS).round_().to(torch.uint8).masked_fill_(~block.valid, NODATA)
         bands = torch.cat((bands, steps))
     return Decided(bands, torch.isfinite(ranking.best.sum()))
 
@@ -178,27 +196,22 @@ def _divisors(plan: Plan, device: torch.device) -> Tensor | None:
     return torch.tensor(plan.prior_weights, device=device) ** plan.prior_tau
 
 
-def scored_rows(
+def scored_blocks(
     plan: Plan, part: Window, scene: SceneLike, engine: InferenceEngine, readers: ThreadPoolExecutor
-) -> Iterator[ScoredRows]:
-    """The stitched scores of the rows of a part of the scene, from the first to the last, as they become final.
+) -> Iterator[ScoredBlock]:
+    """The stitched scores of a part of the scene, row of the lattice by row, as they become final.
 
-    The scores are those of ``engine.legend.scored``, in that order; ignored classes are never predicted. What is
-    yielded lies within one row of shards, in a buffer that is reused: take what you need before the next.
+    The scores are those of ``engine.legend.scored``, in that order; ignored classes are never predicted. Windows
+    without data give nothing.
     """
-    lattice = plan.lattice
-    stitcher = Stitcher(part, plan.window_shape, lattice.overlap, plan.classes, engine.device)
-    rows = lattice.rows_meeting(part)
-    followers = dict(zip(rows, (*rows[1:], part.row_stop), strict=True))
+    stitcher = Stitcher(part, plan.lattice, plan.classes, engine.device)
     with closing(read_tiles(plan, part, scene, readers)) as tiles:
-        for row, of_row in groupby(tiles, key=lambda tile: tile.window.row):
-            # Rows of the lattice in which no window has data give no tile.
-            yield from stitcher.rows_until(row, plan.shard_shape[0])
+        for _, of_row in groupby(tiles, key=lambda tile: tile.window.row):
             for batch in batches(of_row, plan.numerics.batch_shape[0]):
                 for tile, scores in zip(batch, tile_scores(batch, plan, engine), strict=False):
-                    stitcher.add(tile.window, scores, torch.from_numpy(tile.valid).to(engine.device))
-            yield from stitcher.rows_until(followers[row], plan.shard_shape[0])
-    yield from stitcher.rows_until(part.row_stop, plan.shard_shape[0])
+                    block = stitcher.add(tile.window, scores, torch.from_numpy(tile.valid).to(engine.device))
+                    if block:
+                        yield block
 
 
 @torch.inference_mode()

@@ -17,8 +17,8 @@ from geoseg.grid import Window
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.models.segmenter import Segmenter
 from geoseg.prediction.plan import make_plan
-from geoseg.prediction.shard import decide, engine_of, scored_rows
-from geoseg.prediction.stitching import ScoredRows
+from geoseg.prediction.shard import decide, engine_of, scored_blocks
+from geoseg.prediction.stitching import ScoredBlock
 from geoseg.raster.scene import SceneLike
 from geoseg.training.losses import LossSum, loss_sum_of_log_p
 
@@ -49,28 +49,28 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
     }
     for number in range(len(samples.scenes)):
         scene, read_index = samples.as_scene(number)
-        for rows in _predicted_rows(scene, segmenter, options):
-            index = np.where(rows.valid.cpu().numpy(), read_index(rows.window), NO_CLASS).astype(np.uint8)
+        for block in _predicted_blocks(scene, segmenter, options):
+            index = np.where(block.valid.cpu().numpy(), read_index(block.window), NO_CLASS).astype(np.uint8)
             matrix += ConfusionMatrix.from_pair(
-                index, decide(rows, legend).bands[0].cpu().numpy(), len(legend), legend.ignored
+                index, decide(block, legend).bands[0].cpu().numpy(), len(legend), legend.ignored
             )
-            totals += torch.stack(_loss_of(rows, index, weights, gamma, legend)).double().cpu()
+            totals += torch.stack(_loss_of(block, index, weights, gamma, legend)).double().cpu()
     return Validation(matrix, float(LossSum(*totals).mean()))
 
 
-def _predicted_rows(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredRows]:
+def _predicted_blocks(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredBlock]:
     plan = make_plan(scene, segmenter, **options)
     engine = engine_of(plan, segmenter)
     with scene, reader_threads() as readers:
         for column in plan.columns:
             first, last = plan.shards[column[0]], plan.shards[column[-1]]
             part = Window(first.row, first.col, last.row_stop - first.row, first.width)
-            yield from scored_rows(plan, part, scene, engine, readers)
+            yield from scored_blocks(plan, part, scene, engine, readers)
 
 
-def _loss_of(rows: ScoredRows, index: np.ndarray, weights: Tensor, gamma: float, legend: Legend) -> LossSum:
+def _loss_of(block: ScoredBlock, index: np.ndarray, weights: Tensor, gamma: float, legend: Legend) -> LossSum:
     place = np.full(256, NO_CLASS, np.uint8)
     place[list(legend.scored)] = range(len(legend.scored))
-    target = torch.from_numpy(place[index]).to(rows.scores.device)
-    log_p = (rows.scores / rows.scores.sum(0).clamp(min=1e-12)).clamp(min=1e-12).log()
+    target = torch.from_numpy(place[index]).to(block.scores.device)
+    log_p = (block.scores / block.scores.sum(0).clamp(min=1e-30)).clamp(min=1e-12).log()
     return loss_sum_of_log_p(log_p[None], target[None], weights[list(legend.scored)], gamma)

@@ -131,12 +131,13 @@ def test_a_plan_with_an_unknown_field_is_refused(segmenter):
 
 def test_memory_does_not_grow_with_the_height_of_the_scene(segmenter):
     low = make_plan(scene_of(8192, 100), segmenter, **LOCAL)
-    high = make_plan(scene_of(30_000, 100), segmenter, **LOCAL)
+    high = make_plan(scene_of(8192 + 400 * 56, 100), segmenter, **LOCAL)
     assert low.memory == high.memory
-    stitching, rows = 4.5 * 6 * 64 * 100, (3 + 1) * ((64 + 512) * (100 + 64) + 8 * 512 * 2048)
-    waiting, scores = 4 * 2048 * 100, 12 * 1 * 6 * 64 * 64
+    pulled_back = 64 - (8192 - 64) % 56
+    strips, rows = 4 * 6 * (8 + pulled_back) * 100, (3 + 1) * ((64 + 512) * (100 + 64) + 8 * 512 * 2048)
+    waiting, scores = 4 * 1024 * 100, (12 * 1 * 6 + 8) * 64 * 64
     resampling = 5 * 21 * 3 * 64 * 64
-    assert low.memory == int(stitching + rows + waiting + scores + resampling)
+    assert low.memory == int(strips + rows + waiting + scores + resampling)
 
 
 def config_of(bands: int) -> SegmenterConfig:

@@ -21,7 +21,7 @@ from geoseg.grid import Window
 from geoseg.legend import Legend, LegendClass
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.shard import engine_of, run_shard, run_shards, scored_rows
+from geoseg.prediction.shard import engine_of, run_shard, run_shards, scored_blocks
 from geoseg.raster.scene import ArrayScene, Scene
 
 BLOCK = 16
@@ -106,7 +106,7 @@ def oracle_scores(
     shape = scene.grid.shape
     height, width = (min(side, length) for length in shape)
     total = np.zeros((6, *shape))
-    weight_of = lambda i, n: min(1.0, (min(i, n - 1 - i) + 1) / (overlap + 1))  # noqa: E731
+    weight_of = lambda i, n: max(min(1.0, (min(i, n - 1 - i) + 1) / (overlap + 1)) ** 8, 1e-6)  # noqa: E731
     down = np.array([weight_of(i, height) for i in range(height)])[:, None]
     across = np.array([weight_of(i, width) for i in range(width)])[None]
     filled = np.where(scene.valid, scene.pixels, fill).astype(np.float64)
@@ -194,9 +194,9 @@ def scored_shards(plan: Plan, scene, segmenter):
     engine = engine_of(plan, segmenter)
     with reader_threads(2) as readers:
         for shard in plan.shards:
-            for rows in scored_rows(plan, shard, scene, engine, readers):
-                assert rows.window.intersect(shard) == rows.window
-                yield rows
+            for block in scored_blocks(plan, shard, scene, engine, readers):
+                assert block.window.intersect(shard) == block.window
+                yield block
 
 
 def all_scores(plan: Plan, scene, segmenter) -> np.ndarray:

@@ -23,33 +23,40 @@ def test_taper_is_positive_symmetric_and_at_most_one(length, overlap):
     assert torch.equal(weights, weights.flip(0))
 
 
-def test_taper_falls_linearly_over_the_overlap():
-    expected = torch.tensor([0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25])
-    assert torch.allclose(taper(9, 3), expected, atol=1e-7)
+def test_taper_falls_steeply_over_the_overlap_to_the_least_weight():
+    shares = torch.tensor([0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25])
+    assert torch.allclose(taper(9, 3), shares**8, atol=1e-7)
+    assert taper(1000, 400)[0] == taper(1000, 400)[-1] == torch.tensor(1e-6)
 
 
-@pytest.mark.parametrize("overlap", [0, 1, 5, 8])
-def test_weights_of_two_neighbours_are_the_same_everywhere_in_their_overlap(overlap):
+@pytest.mark.parametrize("overlap", [1, 5, 8])
+def test_of_two_neighbours_the_nearer_one_decides(overlap):
     left, right = taper(20, overlap)[20 - overlap :], taper(20, overlap)[:overlap]
-    assert torch.allclose(left + right, torch.ones(overlap), atol=1e-6)
+    assert torch.equal(left, right.flip(0)) and (left.diff() <= 0).all()
+    assert overlap % 2 == 0 or left[overlap // 2] == right[overlap // 2]
 
 
 def tile_scores(window: Window, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and valid of one window, different in every window."""
+    """Scores of one window, different in every window, and valid, which is the scene's."""
     random = np.random.default_rng(number)
     scores = torch.from_numpy(random.random((CLASSES, *window.shape), np.float32))
-    return scores, torch.from_numpy(random.random(window.shape) < 0.4)
+    rows, cols = np.ogrid[window.slices]
+    return scores, torch.from_numpy((7 * rows + 13 * cols) % 5 < 2)
+
+
+def weight(place: int, length: int, overlap: int) -> float:
+    return max(min(1, (min(place, length - 1 - place) + 1) / (overlap + 1)) ** 8, 1e-6)
 
 
 def whole_scene_sum(lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """The same as the stitcher, in float64 and without a rolling buffer."""
+    """The same as the stitcher, in float64 and in one array."""
     scores, valid = np.zeros((CLASSES, *lattice.shape)), np.zeros(lattice.shape, bool)
     for number, window in enumerate(lattice):
         tile, tile_valid = tile_scores(window, number)
         for row in range(window.height):
             for col in range(window.width):
-                down = min(1, (min(row, window.height - 1 - row) + 1) / (lattice.overlap + 1))
-                across = min(1, (min(col, window.width - 1 - col) + 1) / (lattice.overlap + 1))
+                down = weight(row, window.height, lattice.overlap)
+                across = weight(col, window.width, lattice.overlap)
                 place = window.row + row, window.col + col
                 scores[:, *place] += tile[:, row, col].double().numpy() * down * across
                 valid[place] |= bool(tile_valid[row, col])
@@ -58,14 +65,11 @@ def whole_scene_sum(lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
 
 def stitch(lattice: Lattice, shard: Window):
     """Feed the windows that meet the shard as run_shard does; yield what comes out."""
-    height, width = (min(lattice.side, length) for length in lattice.shape)
-    stitcher = Stitcher(shard, (height, width), lattice.overlap, CLASSES, torch.device("cpu"))
-    rows = lattice.rows_meeting(shard)
-    for row, following in zip(rows, [*rows[1:], shard.row_stop], strict=True):
-        for number, window in enumerate(lattice):
-            if window.row == row and window.intersect(shard):
-                stitcher.add(window, *tile_scores(window, number))
-        yield from stitcher.rows_until(following, 1_000_000)
+    stitcher = Stitcher(shard, lattice, CLASSES, torch.device("cpu"))
+    blocks = (
+        stitcher.add(window, *tile_scores(window, n)) for n, window in enumerate(lattice) if window.intersect(shard)
+    )
+    yield from filter(None, blocks)
 
 
 @st.composite
@@ -77,30 +81,54 @@ def lattices(draw):
 
 @settings(max_examples=25, deadline=None)
 @given(lattices(), st.data())
-def test_rolling_buffer_equals_a_whole_scene_sum(lattice, data):
+def test_strips_add_up_to_a_whole_scene_sum(lattice, data):
     row, col = (data.draw(st.integers(0, length - 1)) for length in lattice.shape)
     height = data.draw(st.integers(1, lattice.shape[0] - row))
     width = data.draw(st.integers(1, lattice.shape[1] - col))
     shard = Window(row, col, height, width)
     scores, valid = whole_scene_sum(lattice)
     written = np.zeros(lattice.shape, int)
-    for rows in stitch(lattice, shard):
-        assert np.allclose(rows.scores, scores[:, *rows.window.slices], atol=1e-5)
-        assert np.array_equal(rows.valid, valid[rows.window.slices])
-        written[rows.window.slices] += 1
+    for block in stitch(lattice, shard):
+        assert np.allclose(block.scores, scores[:, *block.window.slices], rtol=1e-5, atol=0)
+        assert np.array_equal(block.valid, valid[block.window.slices])
+        written[block.window.slices] += 1
     assert (written[shard.slices] == 1).all() and written.sum() == height * width
 
 
-def test_buffer_never_holds_more_rows_than_one_window():
-    lattice = Lattice((200, 30), 16, 5)
-    for rows in stitch(lattice, Window(0, 3, 200, 20)):
-        assert rows.scores.untyped_storage().nbytes() == 4 * CLASSES * 16 * 20
-        assert rows.window.height <= 16
+def test_only_strips_are_kept():
+    lattice = Lattice((200, 300), 16, 5)
+    stitcher = Stitcher(Window(0, 3, 200, 200), lattice, CLASSES, torch.device("cpu"))
+    for number, window in enumerate(lattice):
+        if window.intersect(stitcher.part):
+            stitcher.add(window, *tile_scores(window, number))
+            kept = sum(buffer.numel() for buffer in (stitcher._above, stitcher._below, stitcher._left))
+            # Where the last row is pulled back, its neighbour above shares more with it.
+            assert kept <= CLASSES * (2 * 200 * 10 + 16 * 16)
 
 
-def test_rows_come_as_soon_as_no_later_window_touches_them():
-    heights = [rows.window.height for rows in stitch(Lattice((30, 8), 8, 3), Window(0, 0, 30, 8))]
+def test_blocks_come_as_soon_as_no_later_window_touches_them():
+    heights = [block.window.height for block in stitch(Lattice((30, 8), 8, 3), Window(0, 0, 30, 8))]
     assert heights == [5, 5, 5, 5, 2, 8]
+
+
+def test_windows_that_hold_no_data_may_be_left_out():
+    lattice, random = Lattice((90, 70), 16, 9), np.random.default_rng(2)
+    valid = np.kron(random.random((9, 7)) < 0.5, np.ones((10, 10), bool))
+    part = Window(7, 5, 80, 60)
+    sums = []
+    for leave_out in (False, True):
+        stitcher = Stitcher(part, lattice, CLASSES, torch.device("cpu"))
+        total = np.zeros((CLASSES, *lattice.shape), np.float32)
+        for number, window in enumerate(lattice):
+            here = valid[window.slices]
+            if not window.intersect(part) or (leave_out and not here.any()):
+                continue
+            block = stitcher.add(window, tile_scores(window, number)[0], torch.from_numpy(here))
+            if block:
+                assert np.array_equal(block.valid, valid[block.window.slices])
+                total[:, *block.window.slices] = block.scores * block.valid
+        sums.append(total)
+    assert np.array_equal(*sums) and (sums[0][0][part.slices] > 0).sum() == valid[part.slices].sum()
 
 
 @pytest.mark.parametrize("levels", [2, 3, 1000])
