@@ -77,6 +77,8 @@ def _show_messages() -> None:
     logger = logging.getLogger("geoseg")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+    # Compiling a network for the CPU looks for CUDA, too, and says that there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

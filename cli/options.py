@@ -42,6 +42,15 @@ class Bands(click.ParamType):
         return numbers
 
 
+class NumberOrAuto(click.FloatRange):
+    """A number in a range, or the word auto."""
+
+    name = "number or auto"
+
+    def convert(self, value, param, context):
+        return value if value == "auto" else super().convert(value, param, context)
+
+
 PIXELS = click.IntRange(min=1)
 
 legend = click.option(

@@ -23,7 +23,10 @@ from . import options
 @options.size
 @options.window
 @click.option(
-    "--overlap", type=click.IntRange(min=0), metavar="PX", help="Scene pixels that windows share.  [default: an eighth]"
+    "--overlap",
+    type=click.IntRange(min=0),
+    metavar="PX",
+    help="Scene pixels that windows share.  [default: an eighth, or 96 px of a small tile]",
 )
 @options.bands
 @click.option(
@@ -51,9 +54,9 @@ from . import options
 @click.option("--tta", is_flag=True, help="See each window in all eight rotations and reflections (8 times the work).")
 @click.option(
     "--prior-correction",
-    type=click.FloatRange(0, 2),
-    metavar="TAU",
-    help="Divide scores by the training's class weights to the power TAU.",
+    type=options.NumberOrAuto(0, 2),
+    metavar="TAU|auto",
+    help="Divide scores by the training's class weights to the power TAU; auto: the one validation found.",
 )
 @click.option(
     "--scores",

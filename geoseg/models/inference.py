@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -51,7 +52,7 @@ def resolve_engine(name: str, segmenter: Segmenter, device: torch.device) -> Eng
     if name == "plain":
         return name
     try:
-        folded(segmenter.network)
+        torch.fx.symbolic_trace(segmenter.network)
     except Exception as error:
         if name == "auto":
             return "plain"

@@ -29,6 +29,8 @@ MOST_ON_CUDA = 8
 """Tiles in one forward pass on a GPU, where they fit; on the CPU one at a time is as fast and takes least memory."""
 Scores = Literal["none", "top", "margin", "all"]
 """What is written beside the classes: the highest score, its lead over the second, or every class's score."""
+LEAST_OVERLAP = 96
+"""Pixels of a tile, as the network sees it, that neighbouring ones share at least where they have them to spare."""
 WHOLE_SCENE_LIMIT = 4
 """How many times smaller than the scene a size may be that the whole scene is resampled to."""
 
@@ -168,18 +170,19 @@ def make_plan(
     shard_shape: tuple[int, int] = SHARD_SHAPE,
     scores: Scores = "none",
     tta: bool = False,
-    prior_correction: float | None = None,
+    prior_correction: float | str | None = None,
 ) -> Plan:
     """Decide a prediction.
 
     Args:
         window, size: as resolve_window explains; both None: as the model was trained.
-        overlap: pixels of the scene that neighbouring windows share; None takes an eighth of the window.
+        overlap: pixels of the scene that neighbouring windows share; None as default_overlap explains.
         device, precision, engine: as resolve_device, resolve_precision and resolve_engine explain.
         batch_size: tiles per forward pass; None takes as many as fit on a GPU, up to MOST_ON_CUDA, and 1 on the CPU.
         scores: what is kept beside the classes.
         tta: see each tile in all eight rotations and reflections.
-        prior_correction: the power tau, None for no correction. See resolve_prior.
+        prior_correction: the power tau, "auto" for the one that validation found, None for no correction. See
+            resolve_prior.
 
     Raises InputError where the scene does not fit the model, ModelError where the model lacks what is asked for,
     UsageError where the numbers contradict each other.
@@ -188,7 +191,7 @@ def make_plan(
     require_fit(scene, config)
     shape = scene.grid.shape
     side, size = resolve_window(shape, window, size, trained=(config.window, config.size), name=scene.name)
-    overlap = side // 8 if overlap is None else overlap
+    overlap = default_overlap(side, size) if overlap is None else overlap
     lattice = Lattice(shape, side, overlap if max(shape) > side else min(overlap, side - 1))
     torch_device = resolve_device(device)
     tile_shape = scaled((min(side, shape[0]), min(side, shape[1])), side, size)
@@ -217,11 +220,21 @@ def make_plan(
     )
 
 
-def resolve_prior(asked: float | None, config: SegmenterConfig) -> tuple[float, tuple[float, ...]]:
+def default_overlap(side: int, size: int) -> int:
+    """Pixels of the scene that windows share unless told otherwise: an eighth of the window, but enough to hide seams.
+
+    Within about 48 px of a tile's border a network of 32-fold downsampling sees too much padding (docs/performance.md),
+    so neighbours share at least twice as many pixels of a tile; and at most a quarter of it.
+    """
+    return max(size // 8, min(LEAST_OVERLAP, size // 4)) * side // size
+
+
+def resolve_prior(asked: float | str | None, config: SegmenterConfig) -> tuple[float, tuple[float, ...]]:
     """(tau, class weights of the scored classes): what undoes the shift of the prior that weighting the loss made.
 
     A model trained with class weights w fits p ~ w p(class given pixel); dividing by w ** tau undoes it, wholly at 1.
-    Raises ModelError where the model's record has no weights, UsageError for a tau outside 0 to 2.
+    "auto" takes the tau with the best mean IoU in the training's validation.
+    Raises ModelError where the model's record has no weights or no tau, UsageError for a tau outside 0 to 2.
     """
     if asked is None:
         return 0.0, ()
@@ -229,8 +242,12 @@ def resolve_prior(asked: float | None, config: SegmenterConfig) -> tuple[float, 
     if "class_weights" not in trained:
         raise ModelError("the model's record holds no class weights of its training; leave --prior-correction out")
     weights = tuple(float(trained["class_weights"][config.legend.names[i]]) for i in config.legend.scored)
-    if not 0 <= asked <= 2:
-        raise UsageError(f"the prior correction's tau is between 0 and 2, got {asked}")
+    if asked == "auto":
+        if "prior_tau" not in trained:
+            raise ModelError("the model's record holds no tau found by validation; name one: --prior-correction 0.5")
+        asked = trained["prior_tau"]
+    if isinstance(asked, str) or not 0 <= asked <= 2:
+        raise UsageError(f'the prior correction is "auto" or a tau between 0 and 2, got {asked!r}')
     # A class that no training pixel had has the weight 0 and was never learned: it stays as it is.
     return float(asked), tuple(weight if weight > 0 else 1.0 for weight in weights)
 

@@ -213,6 +213,7 @@ class Trainer:
         weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
         self.segmenter.load_state_dict(weights)
         load_optimiser(self.optimiser, tensors)
+        self._remember_tau(record["config"]["provenance"].get("prior_tau"))
         return Progress(record["step"], tuple(record["history"]))
 
     def record(self) -> dict[str, Any]:
@@ -280,15 +281,22 @@ class Trainer:
             "val_mean_iou": matrix.mean_iou(),
             "val_pixel_accuracy": matrix.pixel_accuracy(),
         }
+        figures |= {"prior_tau": found.prior_tau}
         figures |= {f"val_iou_{legend.names[i]}": iou[i] for i in legend.scored}
         return row | {name: None if math.isnan(value) else round(float(value), 6) for name, value in figures.items()}
 
     def _save(self, run: Run, state: Progress, best: bool) -> None:
         # The best first: a run stopped between the two makes this epoch, and so this model, again.
         if best:
+            self._remember_tau(state.history[-1].get("prior_tau"))
             save_segmenter(self.segmenter, run.model, note={"epoch": state.history[-1]["epoch"], "step": state.step})
         save_segmenter(self.segmenter, run.last, optimiser_tensors(self.optimiser), asdict(state))
         run.write_history(state.history)
+
+    def _remember_tau(self, tau: float | None) -> None:
+        config = self.segmenter.config
+        if tau is not None:
+            self.segmenter.config = replace(config, provenance={**config.provenance, "prior_tau": tau})
 
     def _report(self, state: Progress) -> dict[str, Any]:
         scored = [row for row in state.history if row.get("val_mean_iou") is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from geoseg.prediction.stitching import ScoredBlock
 from geoseg.raster.scene import SceneLike
 from geoseg.training.losses import LossSum, loss_sum_of_log_p
 
+TAUS = 0.25, 0.5, 0.75, 1.0
+"""Powers of the prior correction (geoseg.prediction.plan.resolve_prior) that are tried beside none."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -31,13 +34,24 @@ class Validation:
     """Pooled over the scenes, every pixel once."""
     loss: float
     """The training's loss of the stitched scores, over the scored classes only."""
+    corrected: Mapping[float, ConfusionMatrix]
+    """The same pixels where the scores were first divided by the class weights to the power tau, for each of TAUS."""
+
+    @property
+    def prior_tau(self) -> float:
+        """The power, 0 among them, with the highest mean IoU; of equal ones the smallest."""
+        found = {0.0: self.matrix, **self.corrected}
+        return max(found, key=lambda tau: (np.nan_to_num(found[tau].mean_iou()), -tau))
 
 
 def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: float, precision: str) -> Validation:
     """Predict every scene of ``samples`` as ``geoseg predict`` does, at the resolution training sees."""
     segmenter.eval()
     legend, config = segmenter.legend, segmenter.config
-    matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
+    trained = weights[list(legend.scored)]
+    trained = torch.where(trained > 0, trained, 1.0)
+    divisors = {0.0: None} | {tau: trained**tau for tau in TAUS}
+    matrices = {tau: ConfusionMatrix.empty(len(legend), legend.ignored) for tau in divisors}
     totals = torch.zeros(2, dtype=torch.float64)
     window = config.size if samples.framing.whole else config.window
     options = {
@@ -51,11 +65,11 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
         scene, read_index = samples.as_scene(number)
         for block in _predicted_blocks(scene, segmenter, options):
             index = np.where(block.valid.cpu().numpy(), read_index(block.window), NO_CLASS).astype(np.uint8)
-            matrix += ConfusionMatrix.from_pair(
-                index, decide(block, legend).bands[0].cpu().numpy(), len(legend), legend.ignored
-            )
+            for tau, divisor in divisors.items():
+                found = decide(block, legend, divisor).bands[0].cpu().numpy()
+                matrices[tau] += ConfusionMatrix.from_pair(index, found, len(legend), legend.ignored)
             totals += torch.stack(_loss_of(block, index, weights, gamma, legend)).double().cpu()
-    return Validation(matrix, float(LossSum(*totals).mean()))
+    return Validation(matrices.pop(0.0), float(LossSum(*totals).mean()), matrices)
 
 
 def _predicted_blocks(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredBlock]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,21 +27,30 @@ from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.splits import resolve_split
 from geoseg.models.segmenter import Segmenter
 from geoseg.prediction import stitching
-from geoseg.prediction.stitching import taper
 from geoseg.raster.labels import Labels
 from geoseg.raster.scene import ArrayScene, Scene
 
 ENGINES = [(engine, precision) for precision in ("fp32", "bf16") for engine in ("plain", "folded", "compiled")]
 CLEAR = 0.02
 """Lead of the best class's score over the second above which a pixel counts as clear."""
-BLENDS = {
-    "linear": taper,
-    "uniform": lambda length, overlap, device=None: torch.ones(length, device=device),
-    "cosine": lambda *place: (1 - torch.cos(taper(*place) * torch.pi)) / 2,
-    "cubic": lambda *place: taper(*place) ** 3,
-    "trimmed": lambda *place: (taper(*place) ** 40).clamp(min=1e-18),
+Blend = Callable[..., torch.Tensor]
+
+
+def share(length: int, overlap: int, device: torch.device | None = None) -> torch.Tensor:
+    """(length,) share of the overlap that lies between a pixel and its window's border, 1 inside."""
+    steps = torch.arange(length, device=device)
+    return ((torch.minimum(steps, length - 1 - steps) + 1) / (overlap + 1)).clamp(max=1)
+
+
+BLENDS: dict[str, Blend] = {
+    "uniform": lambda *place: torch.ones_like(share(*place)),
+    "linear": share,
+    "cosine": lambda *place: (1 - torch.cos(share(*place) * torch.pi)) / 2,
+    "power 3": lambda *place: share(*place) ** 3,
+    "power 8 (geoseg)": stitching.taper,
+    "power 30": lambda *place: (share(*place) ** 30).clamp(min=1e-18),
 }
-"""Weights along one side of a window. "trimmed" is all but the nearest window's own scores."""
+"""Weights along one side of a window."""
 SEAM_SIDE, SEAM_WINDOW = 2432, 512
 """The windows of a quarter's overlap fill the side exactly: all lie on the network's own stride."""
 NEAR, RIM = 16, 64
@@ -97,16 +107,16 @@ def seams(network: Segmenter, scene: Path, window: int, precision: str) -> list[
     side = pixels.shape[1]
     whole = geoseg.predict(ArrayScene(pixels), network, window=side, size=side, overlap=0, precision="fp32").codes
     rows = []
-    for overlap in (0, window // 16, window // 8, window // 4):
+    for overlap in (0, window // 8, window * 3 // 16, window // 4):
         for name, blend in BLENDS.items():
-            if overlap == 0 and name != "linear":
+            if overlap == 0 and name != "uniform":
                 continue
             found = tiled(pixels, network, window, overlap, precision, blend)
             rows.append({"overlap": overlap, "blend": name if overlap else "none", **differing(whole, found)})
     return rows
 
 
-def tiled(pixels: np.ndarray, network: Segmenter, window: int, overlap: int, precision: str, blend):
+def tiled(pixels: np.ndarray, network: Segmenter, window: int, overlap: int, precision: str, blend: Blend):
     kept = stitching.taper
     try:
         stitching.taper = blend

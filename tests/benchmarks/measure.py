@@ -44,8 +44,8 @@ def peak_mib() -> float:
     raise RuntimeError("this system does not tell a process's peak memory")
 
 
-def in_fresh_process(script: Path, task: str, /, python: str = sys.executable, **arguments: Any) -> Row:
-    """What ``script`` prints as JSON when it is run as ``script task ARGUMENTS-AS-JSON``; None values are left out."""
+def in_fresh_process(script: Path, task: str, python: str = sys.executable, /, **arguments: Any) -> Row:
+    """What ``script`` prints as JSON when it is run as ``script task ARGUMENTS-AS-JSON``."""
     text = json.dumps(arguments, default=str)
     done = subprocess.run([python, str(script), task, text], stdout=subprocess.PIPE, text=True)
     if done.returncode:

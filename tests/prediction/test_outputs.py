@@ -1,13 +1,17 @@
 """What predict writes beside the classes, and how the network may run."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
 import torch
 from PIL import Image
+from rio_cogeo.cogeo import cog_validate
 
 import geoseg
-from geoseg.errors import ModelError, UsageError
+from geoseg.errors import ModelError, ResourceError, UsageError
 from geoseg.legend import DEEPGLOBE
 from geoseg.models.inference import folded, for_inference, resolve_engine
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
@@ -77,6 +81,22 @@ def test_creation_options_reach_the_file(make_segmenter, scene, tmp_path, cog):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
 
 
+@pytest.mark.parametrize("scores", [False, True])
+def test_a_cog_is_valid_with_its_overviews(make_segmenter, tmp_path, scores):
+    random = np.random.default_rng(8)
+    scene = ArrayScene(np.kron(random.integers(0, 255, (3, 70, 50), np.uint8), np.ones((1, 31, 31), np.uint8)))
+    scene.valid[:600, :700] = False
+    kept = {"scores": "margin", "scores_output": tmp_path / "scores.tif"} if scores else {}
+    result = geoseg.predict(
+        scene, make_segmenter(by_colour, window=512), tmp_path / "map.tif", cog=True, **kept, **LOCAL
+    )
+    for path in filter(None, (result.path, result.scores_path)):
+        valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+        assert valid, (errors, warnings)
+        with rasterio.open(path) as dataset:
+            assert dataset.overviews(1) == [2, 4, 8]
+
+
 @pytest.mark.parametrize("options", [{"COMPRESS": "JPEG"}, {"TILED": "NO"}, {"ZLEVEL": "high"}, {"NODATA": "3"}])
 def test_creation_options_that_would_change_the_map_are_refused(make_segmenter, scene, tmp_path, options):
     with pytest.raises(UsageError, match="creation option"):
@@ -91,6 +111,22 @@ def test_a_quicklook_has_the_map_and_its_legend(make_segmenter, scene, tmp_path)
     colours = {c.code: c.colour for c in DEEPGLOBE.classes}
     assert [tuple(picture[9, col]) for col in range(53)] == [colours[code] for code in result.codes[9]]
     assert picture.shape[1] > 53 and "urban" in result._repr_html_()
+
+
+def test_a_sparse_scene_gives_a_sparse_map_and_no_work(make_segmenter, tmp_path):
+    path, output = tmp_path / "scene.tif", tmp_path / "map.tif"
+    island = rasterio.windows.Window(20_000, 30_000, 300, 200)
+    shape = {"count": 3, "height": 60_000, "width": 50_000, "dtype": "uint8", "nodata": 0}
+    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "sparse_ok": True, "compress": "deflate"}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **layout) as dataset:
+        dataset.write(np.random.default_rng(0).integers(1, 255, (3, 200, 300), np.uint8), window=island)
+    segmenter = make_segmenter(by_colour, window=512)
+    result = geoseg.predict(path, segmenter, output, overlap=64, **LOCAL)
+    assert result.counts[:7].sum() == 200 * 300 and result.counts.sum() == 60_000 * 50_000
+    assert len(segmenter.network.calls) <= 4 and output.stat().st_size < 1_000_000
+    with rasterio.open(path) as scene, rasterio.open(output) as written:
+        logits = by_colour(torch.from_numpy(scene.read(window=island))[None].float())[0, :6]
+        assert np.array_equal(written.read(1, window=island), logits.argmax(0).numpy())
 
 
 def test_strips_cover_the_scene_once(make_segmenter):
@@ -128,6 +164,25 @@ def test_folding_changes_rounding_only_and_leaves_the_model_as_it_is(norm):
     assert 0 < (rough - plain).abs().max() < 0.1 * plain.abs().max()
 
 
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="compiling needs a C++ compiler")
+def test_compiling_changes_rounding_only():
+    segmenter = trained_like("batch")
+    random = np.random.default_rng(4)
+    tiles = TileBatch(torch.from_numpy(random.integers(0, 255, (1, 3, 64, 64), np.uint8)), torch.ones(1, 64, 64) > 0)
+    plain = for_inference(segmenter, "fp32", "plain")(tiles)
+    compiled = for_inference(segmenter, "fp32", "compiled")
+    assert torch.allclose(plain, compiled(tiles), atol=1e-4)
+    assert for_inference(segmenter, "fp32", "compiled").segmenter.network is compiled.segmenter.network
+    torch.nn.init.zeros_(segmenter.network.head.weight)
+    assert torch.allclose(for_inference(segmenter, "fp32", "compiled")(tiles).std((0, 2, 3)), torch.zeros(7), atol=1e-6)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ResourceError, match="needs a C\\+\\+ compiler"):
+        resolve_engine("compiled", trained_like("batch"), torch.device("cpu"))
+
+
 def test_a_network_that_cannot_be_traced_runs_plainly_or_is_refused(make_segmenter):
     segmenter, cpu = make_segmenter(by_colour), torch.device("cpu")
     assert resolve_engine("plain", segmenter, cpu) == "plain"
@@ -139,6 +194,19 @@ def test_a_network_that_cannot_be_traced_runs_plainly_or_is_refused(make_segment
 def test_prior_correction_needs_the_record_of_the_weights(make_segmenter, scene):
     with pytest.raises(ModelError, match="no class weights"):
         geoseg.predict(scene, make_segmenter(by_colour), prior_correction=0.5, **LOCAL)
+
+
+def test_prior_correction_takes_the_tau_of_validation(make_segmenter, scene):
+    weights = dict(zip(DEEPGLOBE.names, [1.0, 2, 4, 0.5, 8, 1, 1], strict=True))
+    found = make_segmenter(by_colour, provenance={"class_weights": weights, "prior_tau": 0.75})
+    codes = [geoseg.predict(scene, found, prior_correction=tau, **LOCAL).codes for tau in ("auto", 0.75, 0)]
+    assert np.array_equal(codes[0], codes[1]) and not np.array_equal(codes[0], codes[2])
+    without = make_segmenter(by_colour, provenance={"class_weights": weights})
+    with pytest.raises(ModelError, match="no tau found by validation"):
+        geoseg.predict(scene, without, prior_correction="auto", **LOCAL)
+    for wrong in ("much", -1, 3):
+        with pytest.raises(UsageError, match="prior correction"):
+            geoseg.predict(scene, without, prior_correction=wrong, **LOCAL)
 
 
 def test_prior_correction_divides_by_the_weights_to_the_power_tau(make_segmenter, scene):

@@ -10,7 +10,7 @@ import pytest
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import Window
 from geoseg.models.segmenter import SegmenterConfig
-from geoseg.prediction.plan import Plan, make_plan, require_fit, resolve_window, scaled
+from geoseg.prediction.plan import Plan, default_overlap, make_plan, require_fit, resolve_window, scaled
 from geoseg.raster.scene import ArrayScene, Scene
 
 LOCAL = {"device": "cpu", "precision": "fp32"}
@@ -70,7 +70,7 @@ def test_scaled_rounds_and_is_never_empty(shape, side, size, expected):
 
 def test_plan_takes_window_and_size_of_the_training(segmenter):
     plan = make_plan(scene_of(200, 300), segmenter, **LOCAL)
-    assert (plan.lattice.side, plan.lattice.overlap, plan.size) == (64, 8, 48)
+    assert (plan.lattice.side, plan.lattice.overlap, plan.size) == (64, 16, 48)
     assert plan.window_shape == (64, 64) and plan.tile_shape == (48, 48)
     assert plan.numerics.batch_shape == (1, 48, 48)
 
@@ -130,8 +130,8 @@ def test_a_plan_with_an_unknown_field_is_refused(segmenter):
 
 
 def test_memory_does_not_grow_with_the_height_of_the_scene(segmenter):
-    low = make_plan(scene_of(8192, 100), segmenter, **LOCAL)
-    high = make_plan(scene_of(8192 + 400 * 56, 100), segmenter, **LOCAL)
+    low = make_plan(scene_of(8192, 100), segmenter, overlap=8, **LOCAL)
+    high = make_plan(scene_of(8192 + 400 * 56, 100), segmenter, overlap=8, **LOCAL)
     assert low.memory == high.memory
     pulled_back = 64 - (8192 - 64) % 56
     strips, rows = 4 * 6 * (8 + pulled_back) * 100, (3 + 1) * ((64 + 512) * (100 + 64) + 8 * 512 * 2048)
@@ -164,3 +164,11 @@ def test_another_dtype_names_the_remedy():
 def test_a_plan_of_an_unsuitable_scene_is_refused(segmenter):
     with pytest.raises(InputError, match="float32"):
         make_plan(scene_of(4, 4, dtype="float32"), segmenter, **LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "overlap"),
+    [(2048, 2048, 256), (1024, 1024, 128), (512, 512, 96), (256, 256, 64), (1224, 512, 229), (7, 7, 1)],
+)
+def test_neighbours_share_what_hides_seams(side, size, overlap):
+    assert default_overlap(side, size) == overlap

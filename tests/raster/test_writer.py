@@ -149,6 +149,67 @@ def test_overviews_shrink_the_raster_to_one_block(tmp_path: Path, shape: tuple[i
         assert dataset.overviews(1) == factors
 
 
+def most_frequent(codes: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """The most frequent of each factor x factor codes, and where no other is as frequent; NODATA counts for nothing."""
+    height, width = (-(-length // factor) for length in codes.shape)
+    whole = np.full((height * factor, width * factor), NODATA, np.uint8)
+    whole[: codes.shape[0], : codes.shape[1]] = codes
+    parts = whole.reshape(height, factor, width, factor).swapaxes(1, 2).reshape(height, width, -1)
+    counts = np.stack([(parts == code).sum(-1) for code in range(6)])
+    first, second = np.sort(counts, 0)[:-3:-1]
+    return np.where(first > 0, counts.argmax(0), NODATA).astype(np.uint8), (first > second) | (first == 0)
+
+
+def test_each_overview_holds_the_most_frequent_class_of_its_pixels(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    grid = Grid(UTM, GRID.transform, (2048, 4096))
+    codes = np.kron(random.integers(0, 6, (128, 256)).astype(np.uint8), np.ones((16, 16), np.uint8))
+    noise = random.random(codes.shape) < 0.3
+    codes[noise] = random.integers(0, 6, noise.sum())
+    codes[:700, :900] = NODATA
+    path = write(tmp_path / "map.tif", grid, codes)
+    for level, factor in enumerate([2, 4, 8]):
+        expected, clear = most_frequent(codes, factor)
+        with rasterio.open(path, overview_level=level) as overview:
+            assert np.array_equal(overview.read(1)[clear], expected[clear]) and clear.mean() > 0.5
+
+
+def test_an_overview_that_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = ClassRasterWriter._build_overviews
+
+    def spoil(self: ClassRasterWriter) -> None:
+        build(self)
+        with rasterio.open(self._partial, "r+", overview_level=0) as dataset:
+            dataset.write(np.full((1, 1), 6, np.uint8), 1, window=Window(9, 9, 1, 1).to_rasterio())
+
+    monkeypatch.setattr(ClassRasterWriter, "_build_overviews", spoil)
+    with pytest.raises(ResourceError, match="does not read back"):
+        write(tmp_path / "map.tif", Grid(UTM, GRID.transform, (600, 600)))
+    assert contents(tmp_path) == {}
+
+
+def test_a_sparse_raster_takes_room_and_time_for_what_is_written_only(tmp_path: Path) -> None:
+    grid, path = Grid(UTM, GRID.transform, (60_000, 50_000)), tmp_path / "map.tif"
+    island, codes = Window(20_480, 10_240, 512, 1024), np.full((512, 1024), 3, np.uint8)
+    with ClassRasterWriter(path, grid, DEEPGLOBE) as writer:
+        writer.write(island, codes)
+        writer.skip(Window(0, 0, 20_480, 50_000))
+        writer.skip(Window(20_480, 0, 512, 10_240))
+        writer.skip(Window(20_480, 11_264, 512, 50_000 - 11_264))
+        writer.skip(Window(20_992, 0, 60_000 - 20_992, 50_000))
+    assert path.stat().st_size < 1_000_000
+    with rasterio.open(path) as dataset:
+        assert np.array_equal(dataset.read(1, window=island.to_rasterio()), codes)
+        assert dataset.overviews(1) == [2, 4, 8, 16, 32, 64, 128]
+    for level, factor in ((0, 2), (3, 16), (6, 128)):
+        with rasterio.open(path, overview_level=level) as overview:
+            seen = overview.read(1) == 3
+            rows, cols = np.nonzero(seen)
+            assert (rows.min(), cols.min()) == (20_480 // factor, 10_240 // factor)
+            # Where the sides are no multiple of the factor a pixel may touch the island with its edge.
+            assert 0 <= seen.sum() - codes.size // factor**2 <= 512 // factor + 1024 // factor + 1
+
+
 def test_overviews_hold_the_most_frequent_class(tmp_path: Path) -> None:
     codes = np.tile(np.array([[3, 1], [3, 3]], np.uint8), (300, 300))
     codes[:200] = np.tile(np.array([[0, 5], [5, 5]], np.uint8), (100, 300))

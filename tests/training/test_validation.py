@@ -101,3 +101,27 @@ def test_it_leaves_the_weights_alone(trained_run, sample_folder):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     validate(model, Samples(scenes_of(sample_folder)[:1], Framing(64, 64, whole=True)), WEIGHTS, 0.0, "fp32")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_prior_correction_that_fits_best_is_found_and_recorded(make_segmenter, sample_folder):
+    weighted = WEIGHTS.log()[:, None, None].nan_to_num(neginf=0)
+    scenes = scenes_of(sample_folder)[:3]
+    samples = Samples(scenes, Framing(64, 64, whole=True))
+    truth = [sample.index for sample in map(samples.whole, range(3))]
+
+    def shifted(image):
+        """The truth's own classes, uncertain by less than the class weights have shifted them."""
+        right = torch.from_numpy(truth[len(model.network.calls) - 1].astype(np.int64)).clamp(max=6)
+        return 0.8 * torch.nn.functional.one_hot(right, 7).permute(2, 0, 1)[None] + weighted
+
+    model = make_segmenter(shifted, window=64)
+    found = validate(model, samples, WEIGHTS, 0.0, "fp32")
+    assert found.prior_tau > 0 and found.corrected[1.0].mean_iou() == 1 > found.matrix.mean_iou()
+    assert found.corrected[found.prior_tau].mean_iou() == 1
+
+
+def test_history_and_model_hold_the_tau_of_the_best_epoch(window_run):
+    with open(window_run / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: float(row["val_mean_iou"]))
+    assert geoseg.load(window_run).config.provenance["prior_tau"] == float(best["prior_tau"])
