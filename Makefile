@@ -10,7 +10,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
 SOURCES := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: demo test lint test-matrix clean
+.PHONY: demo test lint bench test-matrix clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py demo --check
@@ -21,6 +21,11 @@ test: $(VENV)/installed-test
 lint: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet "ruff>=0.9"
 	$(BIN)/ruff check .
+
+# Tables on stdout; scenes and a trained model stay in benchmark/. Other tools: tests/benchmarks/peers.py.
+bench: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/predict.py all
+	$(BIN)/python tests/benchmarks/agreement.py all
 
 PYTHON_OLDEST ?= python3.11
 PYTHON_NEWEST ?= python3.13
@@ -37,7 +42,7 @@ test-matrix:
 	.venv-newest/bin/python -m pytest -q
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest build dist demo *.egg-info
+	rm -rf .venv .venv-lowest .venv-newest build dist demo benchmark *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
