@@ -18,6 +18,9 @@ from geoseg.grid import Window
 BLOCK = 512
 """Side of the blocks of a class raster in pixels; shards begin and end on block borders."""
 
+ALIGNMENT = 32
+"""Pixels that a deepest feature of the networks stands for: windows that lie multiples of it apart agree best."""
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -125,8 +128,15 @@ def blocks(shape: tuple[int, int], side: int) -> list[Window]:
 
 
 def starts(length: int, side: int, overlap: int) -> list[int]:
-    """First pixels along one axis: every ``side - overlap``, the last pulled back so that it ends with the axis."""
+    """First pixels along one axis of the fewest windows that share at least ``overlap`` pixels.
+
+    What they share more is spread over all of them, in steps of ALIGNMENT where ``side - overlap`` is a multiple of it;
+    the last window ends with the axis.
+    """
     if length <= side:
         return [0]
-    step = side - overlap
-    return [*range(0, length - side, step), length - side]
+    step, last = side - overlap, length - side
+    gaps = math.ceil(last / step)
+    unit = math.gcd(step, ALIGNMENT)
+    units = math.ceil(last / unit)
+    return [*(units * number // gaps * unit for number in range(gaps)), last]

@@ -23,7 +23,7 @@ from geoseg.tiling import Lattice
 
 FORMAT = 1
 """Version of the plan's JSON."""
-SHARD_SHAPE = 1024, 16384
+SHARD_SHAPE = 1024, 12288
 """(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
 MOST_ON_CUDA = 8
 """Tiles in one forward pass on a GPU, where they fit; on the CPU one at a time is as fast and takes least memory."""
@@ -56,12 +56,11 @@ class Plan:
     """A prediction, decided. Equal plans give bit-identical maps on the CPU, however the work is divided.
 
     Memory beside the network's own, in bytes, for S scored classes, B bands of b bytes, a window of side w that
-    overlaps by v, and shards of height H and width W: the strips that later tiles touch, 8 S v W (where the last row of
-    windows is pulled back, up to 4 S (v + w) W); the rows that are read, (B b + 1) (w + 512) (W + w), and chunks read
-    ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of written scores that wait for the writer,
-    4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the block that is decided, 8 w w; and while a
-    window is resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height, nor
-    with its width above 16384 px.
+    overlaps by v, and shards of height H and width W: the strips that later tiles touch, 8 S v W; the rows that are
+    read, (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of
+    written scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the
+    block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None
+    of it grows with the scene's height, nor with its width above 12288 px.
     """
 
     scene: Mapping[str, Any]

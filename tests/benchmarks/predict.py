@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,31 +120,41 @@ def memory(scene: str, model: str, **options: Any) -> Row:
 
 
 def kills(scene: str, model: str, count: int, seed: int) -> Row:
-    """Kill a prediction at random times until it was killed ``count`` times, resume to the end, compare the bytes."""
+    """Kill predictions at random times, ``count`` times in all, resume each to its end, compare the bytes."""
     draw, command = random.Random(seed), [sys.executable, "-m", "geoseg_cli", "predict", scene, "--model", model, "-q"]
     with tempfile.TemporaryDirectory() as folder:
         whole, output = Path(folder, "whole.tif"), Path(folder, "map.tif")
-        start = time.perf_counter()
-        subprocess.run([*command, "-o", str(whole)], check=True)
-        duration = time.perf_counter() - start
-        killed = finished_shards = 0
-        output.write_bytes(b"an older map")
+        duration = seconds(lambda: subprocess.run([*command, "-o", str(whole)], check=True))
+        killed = resumed_with_parts = finished = 0
         while killed < count:
-            one = subprocess.Popen([*command, "-o", str(output), "--resume", "--overwrite"])
-            try:
-                one.wait(draw.uniform(0.3, 1.1) * duration)
-                break
-            except subprocess.TimeoutExpired:
-                one.send_signal(signal.SIGKILL)
-                one.wait()
+            output.write_bytes(b"an older map")
+            while not _ends_by_itself([*command, "-o", str(output), "--resume", "--overwrite"], draw, duration):
                 killed += 1
-                if output.read_bytes() != b"an older map" and whole.read_bytes() != output.read_bytes():
-                    raise SystemExit("the old output was touched") from None
-            finished_shards = len(list(output.with_name(f".{output.name}.geoseg").glob("part-*")))
-        subprocess.run([*command, "-o", str(output), "--resume", "--overwrite"], check=True)
-        same = whole.read_bytes() == output.read_bytes()
-        left = sorted(path.name for path in Path(folder).iterdir())
-    return {"killed": killed, "parts before the last run": finished_shards, "same bytes": same, "left": ", ".join(left)}
+                if output.read_bytes() != b"an older map":
+                    raise SystemExit("the older map was touched")
+                resumed_with_parts += any(output.with_name(f".{output.name}.geoseg").glob("part-*"))
+            if output.read_bytes() != whole.read_bytes():
+                raise SystemExit("a resumed map differs from an undisturbed one")
+            finished += 1
+        left = ", ".join(sorted(path.name for path in Path(folder).iterdir()))
+    return {
+        "killed": killed,
+        "with parts to resume from": resumed_with_parts,
+        "maps, same bytes": finished,
+        "left": left,
+    }
+
+
+def _ends_by_itself(command: list[str], draw: random.Random, duration: float) -> bool:
+    running = subprocess.Popen(command)
+    try:
+        if running.wait(draw.uniform(0.2, 1) * duration):
+            raise SystemExit(f"{command} ended with {running.returncode}")
+        return True
+    except subprocess.TimeoutExpired:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        return False
 
 
 def sparse(scene: str, model: str, **options: Any) -> Row:

@@ -176,7 +176,8 @@ from materials import POINTWISE, segmenter
 from measure import peak_mib
 from geoseg.raster.scene import ArrayScene
 
-network, options = segmenter(POINTWISE), {"window": 512, "size": 512, "shard_shape": (512, 1024), "precision": "fp32"}
+network = segmenter(POINTWISE)
+options = {"window": 512, "size": 512, "overlap": 64, "shard_shape": (512, 1024), "precision": "fp32"}
 geoseg.predict(np.ones((3, 600, 600), np.uint8), network, sys.argv[2], overwrite=True, **options)
 before = peak_mib()
 result = geoseg.predict(sys.argv[3], network, sys.argv[2], overwrite=True, **options)

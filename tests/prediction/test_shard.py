@@ -77,11 +77,15 @@ def run_all(plan: Plan, scene, segmenter) -> np.ndarray:
 
 
 def oracle_starts(length: int, side: int, overlap: int) -> list[int]:
-    first, found = 0, []
-    while first + side < length:
-        found.append(first)
-        first += side - overlap
-    return [*found, max(length - side, 0)]
+    """By taking away windows of an even spacing while neighbours still share the overlap."""
+    if length <= side:
+        return [0]
+    unit = next(u for u in (32, 16, 8, 4, 2, 1) if (side - overlap) % u == 0)
+    gaps = 1
+    while (length - side) > gaps * (side - overlap):
+        gaps += 1
+    places = -(-(length - side) // unit)
+    return [*(places * number // gaps * unit for number in range(gaps)), length - side]
 
 
 def halve(image: np.ndarray) -> np.ndarray:
