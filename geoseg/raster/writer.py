@@ -88,6 +88,7 @@ class RasterWriter:
         _sweep(self.path)
         try:
             with writing(str(self.path)):
+                self._require_room()
                 options = {"ZLEVEL": "1"} if self.cog else self.options
                 self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid, self.count) | options)
                 self._describe()
@@ -161,6 +162,12 @@ class RasterWriter:
             dataset.update_tags(ns="RPC", **dict(grid.rpcs))
         software = f"geoseg {geoseg.__version__}"
         dataset.update_tags(AREA_OR_POINT="Area", TIFFTAG_SOFTWARE=software, **self.tags)
+
+    def _require_room(self) -> None:
+        # GDAL 3.12 crashes where not even the list of an empty raster's blocks can be written.
+        height, width = self.grid.shape
+        blocks = self.count * math.ceil(height / BLOCK) * math.ceil(width / BLOCK)
+        self._partial.write_bytes(bytes((1 << 16) + 24 * blocks))
 
     def _add_empty_overviews(self) -> None:
         # GDAL itself would look at every pixel for each level, the empty ones of a sparse raster too.
