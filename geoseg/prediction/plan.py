@@ -21,8 +21,8 @@ from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.raster.scene import SceneLike
 from geoseg.tiling import Lattice
 
-FORMAT = 1
-"""Version of the plan's JSON."""
+FORMAT = 2
+"""Version of the plan's JSON and of what it means: where the lattice lies and how tiles are blended."""
 SHARD_SHAPE = 1024, 12288
 """(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
 MOST_ON_CUDA = 8

@@ -133,13 +133,14 @@ def _run_filled(
     part = Window(first.row, first.col, last.row_stop - first.row, first.width)
     finished: list[Finished] = []
     left, without_data = list(indices), part.area
+    divisors = _divisors(plan, engine.device)
     for block in scored_blocks(plan, part, scene, engine, readers):
         # Blocks come row of the lattice by row: all above this one is decided.
         while plan.shards[left[0]].row_stop <= block.window.row:
             yield partial(_collect, plan, left[0], engine.legend, finished)
             finished = [one for one in finished if one.window.row_stop > plan.shards[left[0]].row_stop]
             left.pop(0)
-        decided = decide(block, engine.legend, _divisors(plan, engine.device), plan.scores)
+        decided = decide(block, engine.legend, divisors, plan.scores)
         finished.append(Finished(block.window, to_host(decided.bands), to_host(decided.finite)))
         if advance:
             advance(block.window.area)
