@@ -139,18 +139,28 @@ class Grid:
         return (t.b**2 + t.e**2) ** 0.5, (t.a**2 + t.d**2) ** 0.5
 
     @property
-    def gsd(self) -> float | None:
-        """Ground sampling distance: metres per pixel, the geometric mean of both directions; None without a CRS.
+    def pixel_metres(self) -> tuple[float, float] | None:
+        """(height, width) of a pixel in metres; None without a CRS.
 
-        In a geographic CRS at the latitude of the grid's centre. Good to about 1 %, for comparing resolutions only.
+        In a geographic CRS at the latitude of the grid's centre. Good to about 1 %.
         """
         if not self.georeferenced or self.crs is None:
             return None
-        pixel = math.prod(self.resolution)
+        down, across = self.resolution
         if not self.crs.is_geographic:
-            return math.sqrt(pixel) * self.crs.linear_units_factor[1]
+            metres = self.crs.linear_units_factor[1]
+            return down * metres, across * metres
         latitude = (self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1]
-        return METRES_PER_DEGREE * math.sqrt(pixel * max(math.cos(math.radians(latitude)), 0.0))
+        narrowing = max(math.cos(math.radians(latitude)), 0.0)
+        return down * METRES_PER_DEGREE, across * METRES_PER_DEGREE * narrowing
+
+    @property
+    def gsd(self) -> float | None:
+        """Ground sampling distance: metres per pixel, the geometric mean of both directions; None without a CRS.
+
+        As good as ``pixel_metres``: for comparing resolutions only.
+        """
+        return None if self.pixel_metres is None else math.sqrt(math.prod(self.pixel_metres))
 
     def __getitem__(self, window: Window) -> Grid:
         return Grid(
@@ -163,13 +173,14 @@ class Grid:
 
     def same_as(self, other: Grid, tolerance: float = 0.1) -> bool:
         """True where both cover the same pixels: CRS and shape equal, corners within ``tolerance`` pixels."""
-        return self.crs == other.crs and self.shape == other.shape and self._corners_agree(other, tolerance)
+        return self.crs == other.crs and self.shape == other.shape and self.corners_agree(other, tolerance)
 
     def same_extent_as(self, other: Grid, tolerance: float = 0.5) -> bool:
         """True where the outer corners agree within ``tolerance`` pixels of the finer grid, whatever the shapes."""
-        return self.crs == other.crs and self._corners_agree(other, tolerance)
+        return self.crs == other.crs and self.corners_agree(other, tolerance)
 
-    def _corners_agree(self, other: Grid, tolerance: float) -> bool:
+    def corners_agree(self, other: Grid, tolerance: float) -> bool:
+        """True where the coordinates of the outer corners agree, in pixels of the finer grid, whatever the CRS."""
         mine, theirs = _corners(self), _corners(other)
         pixel = min(*self.resolution, *other.resolution)
         return all(

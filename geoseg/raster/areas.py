@@ -58,6 +58,17 @@ class AreaTally:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
 
+    def pixel_hectares(self, window: Window) -> float | None:
+        """Mean area of the pixels of a window in hectares; None where the grid has no place on Earth."""
+        if not self._has_place:
+            return None
+        areas = self._pixel_areas(window)
+        high, wide = (
+            np.minimum(cell, length - np.arange(0, length, cell))
+            for cell, length in zip(self._cell, window.shape, strict=True)
+        )
+        return float((areas * np.outer(high, wide)).sum() / window.area)
+
     def _pixel_areas(self, window: Window) -> np.ndarray:
         """Hectares of a pixel in each cell of a window."""
         rows = np.append(np.arange(window.row, window.row_stop, self._cell[0]), window.row_stop)

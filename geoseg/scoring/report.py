@@ -12,6 +12,7 @@ import numpy as np
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
+from geoseg.scoring.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,15 @@ class Report:
     """Scores of one or more pairs of map and truth, from one confusion matrix a pair."""
 
     legend: Legend
-    matrices: Mapping[str, ConfusionMatrix]
-    """One matrix a scene, by the truth's name."""
+    pairs: Mapping[str, Pair]
+    """What was counted of each scene, by the truth's name."""
     notes: tuple[str, ...] = ()
     """What was said about the pairs: alignment, files left out, undefined colours."""
+
+    @property
+    def matrices(self) -> dict[str, ConfusionMatrix]:
+        """One matrix a scene, by the truth's name."""
+        return {truth: pair.matrix for truth, pair in self.pairs.items()}
 
     @cached_property
     def matrix(self) -> ConfusionMatrix:

@@ -96,8 +96,8 @@ def test_a_map_of_half_the_size_is_laid_over_by_nearest(
 
 def test_a_map_elsewhere_is_refused_with_both_grids(make_raster: MakeRaster) -> None:
     truth = make_raster(index(2), "truth.tif")
-    maps = make_raster(index(1), "map.tif", transform=Affine(0.5, 0, 441_758.5, 0, -0.75, 5_417_386.25))
-    with pytest.raises(GridMismatch, match=r"map.tif .*origin \(441758.5.*truth.tif .*origin \(441754.5"):
+    maps = make_raster(index(1), "map.tif", transform=Affine(0.5, 0, 441_854.5, 0, -0.75, 5_417_386.25))
+    with pytest.raises(GridMismatch, match=r"map.tif .*origin \(441854.5.*truth.tif .*origin \(441754.5.*no ground"):
         score(maps, truth, DEEPGLOBE)
 
 
