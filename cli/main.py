@@ -12,6 +12,7 @@ from geoseg import __version__
 from geoseg.errors import GeosegError, ResourceError
 
 from . import options
+from .compare import compare
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -98,5 +99,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, train, predict, score, info):
+for command in (sample, train, predict, score, compare, info):
     cli.add_command(command)

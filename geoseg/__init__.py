@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Comparison": "geoseg.scoring.compare",
     "ConfusionMatrix": "geoseg.confusion",
     "DEEPGLOBE": "geoseg.legend",
     "GeosegError": "geoseg.errors",
@@ -23,6 +24,9 @@ _HOMES = {
     "Scene": "geoseg.raster.scene",
     "Segmenter": "geoseg.models.segmenter",
     "Window": "geoseg.grid",
+    "average_iou": "geoseg.scoring.averages",
+    "bootstrap": "geoseg.scoring.intervals",
+    "compare": "geoseg.scoring.compare",
     "load": "geoseg.models.storage",
     "median_frequency_weights": "geoseg.training.class_weights",
     "predict": "geoseg.prediction.predict",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg import metrics
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS
 
@@ -88,12 +89,12 @@ class ConfusionMatrix:
     @property
     def support(self) -> np.ndarray:
         """(K,) int64: scored truth pixels of each class."""
-        return self.scored.sum(1)
+        return metrics.support(self.scored)
 
     @property
     def predicted(self) -> np.ndarray:
         """(K,) int64: pixels predicted as each class where the truth is scored."""
-        return self.scored[:, :-1].sum(0)
+        return metrics.predicted(self.scored)
 
     @property
     def missing(self) -> int:
@@ -103,40 +104,63 @@ class ConfusionMatrix:
     @property
     def total(self) -> int:
         """Scored truth pixels."""
-        return int(self.scored.sum())
+        return int(metrics.total(self.scored))
 
     @property
     def hits(self) -> np.ndarray:
         """(K,) int64: pixels of each class predicted right."""
-        return np.diagonal(self.scored).copy()
+        return metrics.hits(self.scored).copy()
 
     def iou(self) -> np.ndarray:
         """(K,) float64 intersection over union, pooled over all counted pixels (the paper's Eq. 1).
 
         NaN for ignored classes and for classes that neither the truth nor the prediction holds.
         """
-        return self._per_class(self.support + self.predicted - self.hits)
+        return metrics.iou(self.scored, self.ignored)
 
     def mean_iou(self) -> float:
         """Mean of the IoUs that are not NaN (the paper's Eq. 2); NaN where there is none."""
-        iou = self.iou()
-        return float(np.nanmean(iou)) if not np.isnan(iou).all() else float("nan")
+        return float(metrics.mean_over_classes(self.iou()))
 
     def precision(self) -> np.ndarray:
         """(K,) float64 share of the pixels predicted as a class that are of it (user's accuracy)."""
-        return self._per_class(self.predicted)
+        return metrics.precision(self.scored, self.ignored)
 
     def recall(self) -> np.ndarray:
         """(K,) float64 share of a class's truth that was found (producer's accuracy)."""
-        return self._per_class(self.support)
+        return metrics.recall(self.scored, self.ignored)
 
     def f1(self) -> np.ndarray:
         """(K,) float64 harmonic mean of precision and recall."""
-        return self._per_class(self.support + self.predicted, hits=2 * self.hits)
+        return metrics.f1(self.scored, self.ignored)
 
     def pixel_accuracy(self) -> float:
         """Share of the scored truth pixels predicted right; NaN where there are none."""
-        return float(self.hits.sum() / self.total) if self.total else float("nan")
+        return float(metrics.pixel_accuracy(self.scored))
+
+    def kappa(self) -> float:
+        """Cohen's kappa; NaN without scored pixels, and where truth and prediction are one and the same class."""
+        return float(metrics.kappa(self.scored))
+
+    def frequency_weighted_iou(self) -> float:
+        """Mean IoU weighted by each class's share of the scored truth."""
+        return float(metrics.frequency_weighted_iou(self.scored))
+
+    def quantity_disagreement(self) -> float:
+        """Share of the scored truth wrong because the classes' areas differ (Pontius and Millones 2011)."""
+        return float(metrics.quantity_disagreement(self.scored))
+
+    def allocation_disagreement(self) -> float:
+        """Share wrong because classes swapped places; with the quantity disagreement it makes 1 - accuracy."""
+        return float(metrics.allocation_disagreement(self.scored))
+
+    def row_percent(self) -> np.ndarray:
+        """(K, K + 1) float64: where each class's scored truth went, in percent; NaN without scored truth."""
+        return metrics.row_percent(self.scored)
+
+    def column_percent(self) -> np.ndarray:
+        """(K, K + 1) float64: what each predicted class is in truth, in percent; NaN where it was not predicted."""
+        return metrics.column_percent(self.scored)
 
     def majority_baseline(self) -> tuple[int, float]:
         """The most frequent scored class and the mean IoU of predicting nothing else."""
@@ -144,10 +168,3 @@ class ConfusionMatrix:
         counts = np.zeros_like(self.counts)
         counts[:, majority] = self.counts.sum(1)
         return majority, ConfusionMatrix(counts, self.ignored).mean_iou()
-
-    def _per_class(self, denominator: np.ndarray, hits: np.ndarray | None = None) -> np.ndarray:
-        hits = self.hits if hits is None else hits
-        values = np.full(self.classes, np.nan)
-        np.divide(hits, denominator, out=values, where=denominator > 0)
-        values[list(self.ignored)] = np.nan
-        return values

@@ -30,7 +30,7 @@ def test_numbers_alone_need_no_torch() -> None:
     assert loaded_by(code) == set()
 
 
-@pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "info"])
+@pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "compare", "info"])
 def test_help_is_light(command: str) -> None:
     words = [*command.split(), "--help"]
     code = (
