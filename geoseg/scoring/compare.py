@@ -15,6 +15,7 @@ from geoseg.legend import Legend
 from geoseg.scoring.averages import AVERAGES, Figures, Scenes, iou_name
 from geoseg.scoring.intervals import Interval, Intervals, Resampling, bootstrap_difference
 from geoseg.scoring.permutation import SignFlip, sign_flip
+from geoseg.scoring.report import Report
 from geoseg.scoring.score import score
 
 DRAWS = 10_000
@@ -76,7 +77,9 @@ class Comparison:
         for name, record in ((name, self.classes[name]["iou"]) for name, units in holding.items() if not units):
             if (record["a"] is None) != (record["b"] is None):
                 only = "A" if record["b"] is None else "B"
-                found.append(f"{name} is in no truth, but {only} has it: it counts as 0 in the mean IoU of {only} alone")
+                found.append(
+                    f"{name} is in no truth, but {only} has it: it counts as 0 in the mean IoU of {only} alone"
+                )
         if self.test.smallest >= USUAL_P:
             differing = resampling.count(self.test.differing)
             found.append(f"the maps differ in {differing}: no p-value can be below {self.test.smallest:.3g}")
@@ -104,7 +107,9 @@ class Comparison:
         units, differing = resampling.count(len(self.truths)), resampling.count(test.differing)
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
-            "  ".join(f"{cell:>{width}}" if place else f"{cell:{width}}" for place, (cell, width) in enumerate(cells)).rstrip()
+            "  ".join(
+                f"{cell:>{width}}" if place else f"{cell:{width}}" for place, (cell, width) in enumerate(cells)
+            ).rstrip()
             for cells in (zip(line, widths, strict=True) for line in table)
         ]
         way = "all" if test.exact else "drawn"
@@ -148,6 +153,8 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
+    block: int | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Compare two maps, or the maps of two folders, on the same truth.
 
@@ -156,15 +163,27 @@ def compare(
         draws: resamples of the scenes, and exchanges of the test, >= 1000.
         seed: of both.
         level: share of the resamples inside an interval.
+        block: side in truth pixels of blocks that are drawn and exchanged in place of scenes.
 
     Scenes are the unit: with one scene there is no interval. Raises UsageError, and InputError where a map cannot be
     scored or the two were not scored on the same truth pixels.
     """
-    resampling = Resampling(draws, seed, level)
-    a = score(first, truth, legend=legend)
-    b = score(second, truth, legend=a.legend)
+    resampling = Resampling(draws, seed, level, block)
+    a = score(first, truth, legend=legend, block=block, progress=progress)
+    b = score(second, truth, legend=a.legend, block=block, progress=progress)
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
-    return compare_matrices(a.matrices, b.matrices, a.legend, (str(first), str(second)), resampling, notes)
+    return compare_matrices(_units(a, block), _units(b, block), a.legend, (str(first), str(second)), resampling, notes)
+
+
+def _units(report: Report, block: int | None) -> dict[str, ConfusionMatrix]:
+    """One matrix a scene, or one a block with its place in the truth's name."""
+    if block is None:
+        return report.matrices
+    return {
+        f"{truth} rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}": matrix
+        for truth, pair in report.pairs.items()
+        for window, matrix in zip(pair.blocks.windows, pair.blocks.matrices(report.legend.ignored), strict=True)
+    }
 
 
 def compare_matrices(

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+import geoseg
 from geoseg.ahead import read_ahead, reader_threads
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import GridMismatch, InputError, UsageError
@@ -25,7 +26,9 @@ from geoseg.raster.areas import AreaTally
 from geoseg.raster.labels import Labels, own_legend
 from geoseg.raster.scene import Scene
 from geoseg.scoring.alignment import Alignment, align, mismatch
+from geoseg.scoring.averages import AVERAGES
 from geoseg.scoring.counting import count_pairs, fold
+from geoseg.scoring.intervals import Intervals, Resampling, bootstrap
 from geoseg.scoring.joining import JoinedLegends, join, read_mapping
 from geoseg.scoring.pair import Blocks, Pair
 from geoseg.scoring.report import Report
@@ -82,7 +85,11 @@ def score(
     prediction_legend: Legend | str | Path | None = None,
     mapping: str | Path | None = None,
     ignore_missing: bool = False,
+    average: str = "pooled",
     block: int | None = None,
+    draws: int | None = None,
+    seed: int = 0,
+    level: float = 0.95,
     progress: bool = False,
 ) -> Report:
     """Compare a map with its truth, or the maps of a folder with the truths of another, matched by stem.
@@ -95,11 +102,17 @@ def score(
             ``legend``.
         mapping: a JSON file that joins two legends (``read_mapping`` explains it).
         ignore_missing: leave out truth pixels without a prediction, which else count as missed.
-        block: keep a matrix for each block of that side in truth pixels, too.
+        average: which of averages.AVERAGES the report's ``iou`` and ``mean_iou`` are; all of them are in it.
+        block: keep a matrix for each block of that side in truth pixels, too, and draw those for the intervals.
+        draws: resamples of the scenes (or blocks) for an interval of every figure, >= 1000; None for no intervals.
+        seed, level: of the intervals.
 
     Every scored truth pixel counts once, on the truth's grid. Raises InputError: unreadable, not alignable, codes or
     colours that are not the legend's.
     """
+    if average not in AVERAGES:
+        raise UsageError(f"no average {average!r}; there are {', '.join(AVERAGES)}")
+    resampling = None if draws is None else Resampling(draws, seed, level, block)
     pairs, notes = find_pairs(Path(prediction), Path(truth))
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
     comparison = Comparison(legends, ignore_missing, block)
@@ -107,7 +120,17 @@ def score(
     alone = len(pairs) == 1
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
         found[str(truth_path)] = score_pair(map_path, truth_path, comparison, progress and alone)
-    return Report(legends.legend, found, tuple(notes + said + _notes(found)))
+    notes = (*notes, *said, *_notes(found))
+    intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
+    return Report(legends.legend, found, notes, average, intervals, {"geoseg": geoseg.__version__})
+
+
+def _intervals(pairs: dict[str, Pair], legend: Legend, resampling: Resampling) -> Intervals:
+    if resampling.block is None:
+        units = [pair.matrix for pair in pairs.values()]
+    else:
+        units = [matrix for pair in pairs.values() for matrix in pair.blocks.matrices(legend.ignored)]
+    return bootstrap(units, **asdict(resampling))
 
 
 def _notes(pairs: dict[str, Pair]) -> list[str]:

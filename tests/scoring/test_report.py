@@ -59,7 +59,12 @@ def test_json_holds_every_figure_and_null_for_nan() -> None:
     assert {name: row["iou"] for name, row in record["classes"].items()} == pytest.approx(IOU)
     assert (record["average"], record["mean_iou"]) == ("pooled", pytest.approx(MEAN))
     assert (record["scored_pixels"], record["missing_predictions"]) == (19, 2)
-    assert (record["absent_classes"], record["scenes"], record["notes"]) == (["snow"], ["a.png", "b.png"], ["note"])
+    assert (record["absent_classes"], list(record["scenes"]), record["notes"]) == (
+        ["snow"],
+        ["a.png", "b.png"],
+        ["note"],
+    )
+    assert record["schema"] == "geoseg.report/1"
     assert record["confusion"]["counts"] == (FIRST + SECOND).tolist()
     assert record["confusion"]["classes"] == ["cloud", "roof", "<road>", "snow", "tree"]
     assert (record["majority_class"], record["pixel_accuracy"]) == ("<road>", pytest.approx(12 / 19))
@@ -70,12 +75,16 @@ def test_a_row_holds_a_class_s_figures() -> None:
     assert list(rows) == ["roof", "<road>", "snow", "tree"]
     assert rows["<road>"] == {
         "class": "<road>",
+        "code": LEGEND.classes[2].code,
         "iou": pytest.approx(7 / 12),
         "precision": pytest.approx(7 / 8),
         "recall": pytest.approx(7 / 11),
         "f1": pytest.approx(14 / 19),
         "truth_pixels": 11,
         "predicted_pixels": 8,
+        "iou_by_average": rows["<road>"]["iou_by_average"],
+        "truth_hectares": None,
+        "predicted_hectares": None,
         "images": 2,
     }
 
