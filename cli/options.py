@@ -95,5 +95,5 @@ block = click.option(
     "--block",
     type=PIXELS,
     metavar="PX",
-    help="Draw blocks of that side in place of scenes. Neighbouring blocks are alike, so intervals come out too narrow.",
+    help="Draw blocks of that side in place of scenes; neighbours are alike, so intervals come out too narrow.",
 )
