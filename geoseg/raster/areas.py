@@ -58,7 +58,7 @@ class AreaTally:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
 
-    def pixel_hectares(self, window: Window) -> float | None:
+    def mean_pixel_hectares(self, window: Window) -> float | None:
         """Mean area of the pixels of a window in hectares; None where the grid has no place on Earth."""
         if not self._has_place:
             return None

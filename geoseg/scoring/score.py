@@ -195,7 +195,7 @@ class Tally:
             self._matrix += matrix
             if self._comparison.block is not None and matrix.total:
                 self._blocks.append((window, matrix.counts))
-            hectares = self._areas.pixel_hectares(window)
+            hectares = self._areas.mean_pixel_hectares(window)
             self._hectares += matrix.counts * (np.nan if hectares is None else hectares)
 
     def result(self) -> Pair:
