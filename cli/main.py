@@ -12,6 +12,8 @@ from geoseg import __version__
 from geoseg.errors import GeosegError, ResourceError
 
 from . import options
+from .area import area
+from .design import design
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -98,5 +100,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, train, predict, score, info):
+for command in (sample, train, predict, score, design, area, info):
     cli.add_command(command)

@@ -62,7 +62,7 @@ def score_pair(prediction: Path, truth: Path, legend: Legend) -> tuple[Confusion
     """The confusion matrix of one pair, how they were aligned, and the truth's pixels of an undefined colour."""
     maps, truths = Labels(prediction, legend), Labels(truth, legend)
     for labels in (maps, truths):
-        _require_own_legend(labels, legend)
+        require_own_legend(labels, legend)
     alignment = align(maps.grid, truths.grid, maps.name, truths.name)
     matrix = ConfusionMatrix.empty(len(legend), legend.ignored)
     undefined = 0
@@ -94,11 +94,11 @@ def _left_out(folder: Path, stems: set[str]) -> list[str]:
     return [f"{folder}: {len(stems)} raster(s) without a partner left out ({listed})"] if stems else []
 
 
-def resolve_legend(pair: tuple[Path, Path], wanted: str | Path | None) -> tuple[Legend, list[str]]:
-    """The legend asked for; else the one in the tags of the map, then of the truth; else DeepGlobe's, and a note."""
+def resolve_legend(rasters: tuple[Path, ...], wanted: str | Path | None) -> tuple[Legend, list[str]]:
+    """The legend asked for; else the one in the tags of the rasters, in their order; else DeepGlobe's, and a note."""
     if wanted is not None:
         return find_legend(wanted), []
-    for path in pair:
+    for path in rasters:
         with Scene(path) as scene:
             if (own := own_legend(scene)) is not None:
                 return own, []
@@ -118,7 +118,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _require_own_legend(labels: Labels, legend: Legend) -> None:
+def require_own_legend(labels: Labels, legend: Legend) -> None:
     """A raster that says which legend it was made with is not read with another."""
     own = own_legend(labels.scene)
     if own is not None and [(c.code, c.name) for c in own.classes] != [(c.code, c.name) for c in legend.classes]:
