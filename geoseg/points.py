@@ -262,6 +262,8 @@ def _write_style(path: Path, style: str) -> None:
     texts = {"f_table_catalog": "", "f_table_schema": "", "f_table_name": LAYER, "f_geometry_column": "geom"}
     texts |= {"styleName": "labelling", "styleQML": style, "styleSLD": "", "description": "", "owner": "", "ui": ""}
     columns = {name: np.array([value], object) for name, value in texts.items()} | {"useAsDefault": np.array([True])}
+    # QGIS has this column; no clock is written.
+    columns["update_time"] = np.array(["NaT"], "datetime64[ms]")
     pyogrio.raw.write(
         path,
         None,

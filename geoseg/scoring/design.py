@@ -25,6 +25,8 @@ EXPECTED = 0.8
 """User's accuracy that is expected of a class of which nothing is said."""
 REFERENCE = "reference"
 """The column that a person fills in."""
+KEY = "key"
+"""The column that names the file in which the strata are, where they were put aside."""
 DESIGN_COLUMNS = ("stratum", "code", "stratum_pixels", "stratum_ha", "stratum_points", "inclusion")
 """What the estimate needs to know of the design, and a labeller must not see."""
 
@@ -308,6 +310,7 @@ def _write(design: SampleDesign, output: Path, key: Path | None) -> None:
         secret = {name: columns[name] for name in DESIGN_COLUMNS}
         replace_file(key, table_bytes({"id": np.array(points.ids), **secret}))
         open_columns = {name: values for name, values in columns.items() if name not in DESIGN_COLUMNS}
+        open_columns[KEY] = np.full(len(points), key.name, object)
         points = SamplePoints(points.ids, points.x, points.y, points.crs, open_columns)
     hidden = [name for name in DESIGN_COLUMNS if key is None]
     record = {name: str(value) for name, value in design.record.items()}

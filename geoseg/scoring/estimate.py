@@ -11,7 +11,7 @@ from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.points import SamplePoints, is_empty, read_points, read_table
 from geoseg.scoring.area import AreaEstimates, olofsson_2014, stehman_2014
-from geoseg.scoring.design import REFERENCE
+from geoseg.scoring.design import KEY, REFERENCE
 from geoseg.scoring.strata import ClassMap
 
 STRATUM = "stratum"
@@ -52,20 +52,20 @@ def estimate_areas(
     classes with fewer than two points, a raster as sample.
     """
     points = sample if isinstance(sample, SamplePoints) else read_points(sample)
-    points = points if key is None else points.joined(key)
+    points = _with_strata(points, key)
     with ClassMap(map, legend, progress) as strata:
         reference = reference_classes(points, label_field, strata)
         points, reference, notes = _labelled(points, reference, label_field, stratum_field, drop_unlabelled)
         seen = _look_at(strata, points)
     seen, reference, more = _on_the_map(seen, reference, strata.name, stratum_field)
-    notes = (*strata.notes, *seen.notes, *notes, *more)
+    notes = (*strata.notes, *seen.notes, *notes, *more, *_say_assumed(seen.points, stratum_field))
     if not len(reference):
         raise InputError(f"{points.name}: no labelled point lies on {strata.name}")
     if seen.own_strata(strata, stratum_field):
         found = _by_own_classes(seen, reference, strata, level)
-        return replace(found, notes=(*notes, *_unseen(found)))
+        return replace(found, notes=(*notes, *_remarks(found)))
     found, more = _by_other_strata(seen, reference, strata, stratum_field, level)
-    return replace(found, notes=(*notes, *more, *_unseen(found)))
+    return replace(found, notes=(*notes, *more, *_remarks(found)))
 
 
 def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level: float = 0.95) -> AreaEstimates:
@@ -92,7 +92,7 @@ def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level:
         counts[place, classes.index(name)] = _numbers(table[name], name, path, whole=True)
     pixels = sizes if size == "pixels" else None
     found = olofsson_2014(counts, sizes * (pixel_ha or 1.0), classes, level=level, pixels=pixels)
-    return replace(found, notes=_unseen(found))
+    return replace(found, notes=_remarks(found))
 
 
 def reference_classes(points: SamplePoints, field: str, strata: ClassMap) -> np.ndarray:
@@ -138,6 +138,20 @@ class _Seen:
         return bool((drawn == self.mapped).all() and same)
 
 
+def _with_strata(points: SamplePoints, key: str | Path | None) -> SamplePoints:
+    if key is not None:
+        return points.joined(key)
+    if KEY in points.columns:
+        raise InputError(f"{points.name}: its strata were put aside in {points.columns[KEY][0]}; give that as --key")
+    return points
+
+
+def _say_assumed(points: SamplePoints, stratum_field: str) -> list[str]:
+    if stratum_field in points.columns:
+        return []
+    return [f"no column {stratum_field!r}: taken as drawn at random from the whole map, or from each of its classes"]
+
+
 def _labelled(
     points: SamplePoints, reference: np.ndarray, field: str, stratum_field: str, drop: bool
 ) -> tuple[SamplePoints, np.ndarray, list[str]]:
@@ -171,9 +185,9 @@ def _missing_points(points: SamplePoints, stratum_field: str) -> int:
 def _look_at(strata: ClassMap, points: SamplePoints) -> _Seen:
     """Read the map once: pixels and true areas of its classes, and the class at each point."""
     placed = points.to_crs(strata.grid.crs)
-    col, row = ~strata.grid.transform @ (placed.x, placed.y)
-    inside = np.isfinite(row) & np.isfinite(col)
-    row, col = (np.floor(np.where(inside, part, -1)).astype(np.int64) for part in (row, col))
+    nowhere = ~(np.isfinite(placed.x) & np.isfinite(placed.y))
+    x, y = (np.where(nowhere, 0, part) for part in (placed.x, placed.y))
+    col, row = (np.where(nowhere, -1, np.floor(part)).astype(np.int64) for part in ~strata.grid.transform @ (x, y))
     tally, mapped = strata.tally(), np.full(len(points), NO_CLASS)
     for window, index in strata.windows("reading"):
         tally.add(window, index)
@@ -241,11 +255,14 @@ def _by_other_strata(
     return found, notes
 
 
-def _unseen(found: AreaEstimates) -> tuple[str, ...]:
-    """Classes whose estimated area of 0 says only that no sample unit happened to meet them."""
-    units = found.counts.sum(0)
-    names = [name for name, seen, area in zip(found.classes, units, found.mapped, strict=True) if area and not seen]
-    return (f"never seen in the reference, so their areas of 0 have no interval: {', '.join(names)}",) if names else ()
+def _remarks(found: AreaEstimates) -> tuple[str, ...]:
+    """Figures that say less than they seem to."""
+    users, units = found.users, found.counts.sum(0)
+    wilson = [name for k, name in enumerate(found.classes) if users.error[k] == 0 and users.low[k] < users.high[k]]
+    unseen = [name for k, name in enumerate(found.classes) if found.mapped[k] and not units[k]]
+    remarks = [f"user's accuracy is 0 or 1, with Wilson's interval: {', '.join(wilson)}"] if wilson else []
+    remarks += [f"never seen in the reference, so the area of 0 has no interval: {', '.join(unseen)}"] if unseen else []
+    return tuple(remarks)
 
 
 def _stratum_numbers(strata: ClassMap) -> dict[str, int]:
