@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AreaEstimates": "geoseg.scoring.area",
     "Comparison": "geoseg.scoring.compare",
     "ConfusionMatrix": "geoseg.confusion",
     "DEEPGLOBE": "geoseg.legend",
@@ -21,17 +22,25 @@ _HOMES = {
     "Plan": "geoseg.prediction.plan",
     "Prediction": "geoseg.prediction.predict",
     "Report": "geoseg.scoring.report",
+    "SampleDesign": "geoseg.scoring.design",
+    "SamplePoints": "geoseg.points",
     "Scene": "geoseg.raster.scene",
     "Segmenter": "geoseg.models.segmenter",
     "Window": "geoseg.grid",
+    "areas_from_counts": "geoseg.scoring.estimate",
     "average_iou": "geoseg.scoring.averages",
     "bootstrap": "geoseg.scoring.intervals",
     "compare": "geoseg.scoring.compare",
+    "design_sample": "geoseg.scoring.design",
+    "estimate_areas": "geoseg.scoring.estimate",
     "load": "geoseg.models.storage",
     "median_frequency_weights": "geoseg.training.class_weights",
+    "olofsson_2014": "geoseg.scoring.area",
     "predict": "geoseg.prediction.predict",
     "predict_strips": "geoseg.prediction.predict",
+    "read_points": "geoseg.points",
     "score": "geoseg.scoring.score",
+    "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
 }
 

@@ -54,6 +54,11 @@ class AreaTally:
                 self.counts += counts
                 self._hectares += counts * areas[i, j]
 
+    def pixel_hectares(self, window: Window) -> np.ndarray:
+        """(height, width) float64 true area of each pixel of a window, in hectares, of a grid that has a place."""
+        (high, wide), (height, width) = self._cell, window.shape
+        return self._pixel_areas(window).repeat(high, 0)[:height].repeat(wide, 1)[:, :width]
+
     def skip(self, window: Window) -> None:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
