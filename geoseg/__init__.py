@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BoundaryCounts": "geoseg.scoring.boundary",
     "ConfusionMatrix": "geoseg.confusion",
     "DEEPGLOBE": "geoseg.legend",
     "GeosegError": "geoseg.errors",
@@ -19,12 +20,18 @@ _HOMES = {
     "LegendClass": "geoseg.legend",
     "Plan": "geoseg.prediction.plan",
     "Prediction": "geoseg.prediction.predict",
+    "Reliability": "geoseg.scoring.calibration",
     "Report": "geoseg.scoring.report",
     "Scene": "geoseg.raster.scene",
+    "ScoresRaster": "geoseg.raster.scores",
     "Segmenter": "geoseg.models.segmenter",
     "Window": "geoseg.grid",
     "load": "geoseg.models.storage",
     "median_frequency_weights": "geoseg.training.class_weights",
+    "plot_confusion": "geoseg.scoring.plots",
+    "plot_iou": "geoseg.scoring.plots",
+    "plot_pair": "geoseg.scoring.plots",
+    "plot_reliability": "geoseg.scoring.plots",
     "predict": "geoseg.prediction.predict",
     "predict_strips": "geoseg.prediction.predict",
     "score": "geoseg.scoring.score",
