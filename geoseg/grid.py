@@ -149,8 +149,8 @@ class Grid:
     def pixel_metres(self) -> tuple[float, float] | None:
         """(height, width) of a pixel in metres; None without a transform or a CRS.
 
-        In a projected CRS its units are taken for distances on the ground, which Web Mercator's are not. In a geographic
-        CRS in degrees as they are on WGS 84 at the latitude of the grid's centre.
+        In a projected CRS its units are taken for distances on the ground, which Web Mercator's are not. In a
+        geographic CRS in degrees as they are on WGS 84 at the latitude of the grid's centre.
         """
         if not self.georeferenced or self.crs is None:
             return None

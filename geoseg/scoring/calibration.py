@@ -14,14 +14,14 @@ from geoseg.legend import NO_CLASS, NODATA
 from geoseg.raster.scores import SCORE_STEPS, ScoresKind
 
 CELLS = 2520
-"""Cells of the histogram between 0 and 1: each written step has one of its own, and 1 to 10, 12, 15 or 20 bins divide it."""
+"""Cells of the histogram from 0 to 1: each written step has one of its own, and 1 to 10, 12, 15 or 20 bins divide it."""
 ROUNDING = 1e-3
 """Cells by which a score below an edge still counts as on it: 0.7 in 32 bits is a little less than 0.7."""
 CELL_OF_STEP = np.minimum(np.arange(SCORE_STEPS + 1) * CELLS // SCORE_STEPS, CELLS - 1)
 
 
 class Bins(NamedTuple):
-    """A table for plots, one row a bin of equal width. Bin i holds the scores in [i / B, (i + 1) / B), the last also 1."""
+    """A table for plots: B bins of equal width. Bin i holds the scores in [i / B, (i + 1) / B), the last one also 1."""
 
     low: np.ndarray
     """(B,) float64 lower edges."""
@@ -57,7 +57,7 @@ class ScoreHistogram:
     hits: np.ndarray
     """(K, CELLS) int64 of them, those that were right."""
     sums: np.ndarray
-    """(K, CELLS) float64 sum of the scores in steps of 1/254: whole numbers, thus exact, for scores read from a file."""
+    """(K, CELLS) float64 sum of the scores in steps of 1/254: whole numbers, thus exact, for scores from a file."""
 
     @classmethod
     def empty(cls, classes: int) -> ScoreHistogram:
@@ -190,7 +190,7 @@ class Reliability:
         return float(self.bins(bins).gap.max()) if self.total else math.nan
 
     def class_ece(self, bins: int = 15) -> np.ndarray | None:
-        """(K,) expected calibration error of each class's score, whatever the map shows (Kull et al. 2019, classwise-ECE).
+        """(K,) expected calibration error of each class's score, whatever the map shows (Kull et al. 2019).
 
         NaN for classes without a score; None where only top scores are known.
         """

@@ -1,4 +1,4 @@
-"""Figures for articles and notebooks, as matplotlib Figures: nothing of matplotlib's global state is used or changed."""
+"""Figures for articles and notebooks, as matplotlib Figures; matplotlib's global state is neither used nor changed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def plot_confusion(matrix: ConfusionMatrix, legend: Legend, normalise: Normalise
     axes.set_yticks(range(len(legend.scored)), [_wrapped(names[i]) for i in legend.scored])
     axes.set_xlabel("map")
     axes.set_ylabel("truth")
-    axes.set_title({"rows": "% of each class's truth", "columns": "% of each class on the map"}.get(normalise, "pixels"))
+    titles = {"rows": "% of each class's truth", "columns": "% of each class on the map", None: "pixels"}
+    axes.set_title(titles[normalise])
     if normalise:
         bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=np.linspace(0, 1, 6))
         bar.ax.set_yticklabels([f"{tick}" for tick in range(0, 101, 20)])
@@ -120,7 +121,8 @@ def plot_reliability(reliability: Reliability, bins: int = 15) -> Figure:
     figure = _figure(5.0, 5.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     width, filled = 1 / bins, table.count > 0
-    middles, accuracy, confidence = ((part[filled]) for part in (table.low + width / 2, table.accuracy, table.confidence))
+    middles = table.low[filled] + width / 2
+    accuracy, confidence = table.accuracy[filled], table.confidence[filled]
     above.bar(middles, accuracy, width, color="#4477aa", edgecolor="white", label="share that is right", zorder=2)
     above.vlines(confidence, accuracy, confidence, color=ACCENT, linewidth=2.2, label="gap to the mean score", zorder=4)
     above.plot(confidence, confidence, linestyle="none", marker="_", color=ACCENT, markersize=9, zorder=4)
@@ -147,7 +149,8 @@ def plot_pair(truth: np.ndarray, prediction: np.ndarray, legend: Legend, image: 
     if truth.shape != prediction.shape or (
         image is not None and (image.shape[1:] != truth.shape or len(image) not in (1, 3))
     ):
-        shapes = f"truth {truth.shape}, prediction {prediction.shape}" + ("" if image is None else f", image {image.shape}")
+        shapes = f"truth {truth.shape}, prediction {prediction.shape}"
+        shapes += "" if image is None else f", image {image.shape}"
         raise InputError(f"{shapes}: an image is (3, H, W) or (1, H, W), the others (H, W) of the same size")
     outcome = _outcome(truth, prediction, legend)
     title = _accuracy_title(outcome)
@@ -156,9 +159,11 @@ def plot_pair(truth: np.ndarray, prediction: np.ndarray, legend: Legend, image: 
     count = 3 if image is None else 4
     height, width = truth.shape
     across = 3.2 if width >= height else 3.2 * max(width / height, 0.4)
-    columns = max(1, int(count * across / 2.1))
-    legend_rows = -(-(len(legend) + len(OUTCOMES)) // columns)
-    figure = _figure(count * across, min(across * height / width, 9) + 0.6 + 0.24 * legend_rows)
+    entries = _legend_entries(legend, np.union1d(truth, prediction), np.unique(outcome))
+    columns = max(1, int(count * across / 2.3))
+    lines = max(label.count("\n") + 1 for label, _ in entries)
+    below = -(-len(entries) // columns) * (0.08 + 0.15 * lines)
+    figure = _figure(count * across, min(across * height / width, 9) + 0.6 + below)
     panels = iter(figure.subplots(1, count, squeeze=False)[0])
     if image is not None:
         _show(next(panels), "image", np.moveaxis(np.broadcast_to(image, (3, *image.shape[1:])), 0, -1)[::step, ::step])
@@ -167,7 +172,7 @@ def plot_pair(truth: np.ndarray, prediction: np.ndarray, legend: Legend, image: 
         _show(axes, name, _painted(index, legend))
         _number_classes(axes, index, legend)
     _show(next(panels), title, _colour_array([colour for _, colour in OUTCOMES.values()])[outcome])
-    _add_legend(figure, legend, np.union1d(truth, prediction), np.unique(outcome), columns)
+    _add_legend(figure, entries, columns)
     return figure
 
 
@@ -301,12 +306,15 @@ def _number_classes(axes: Axes, index: np.ndarray, legend: Legend) -> None:
         axes.text(col - 1, row - 1, str(legend.classes[number].code), color="black", path_effects=outline, **place)
 
 
-def _add_legend(figure: Figure, legend: Legend, present: np.ndarray, outcomes: np.ndarray, columns: int) -> None:
+def _legend_entries(legend: Legend, present: np.ndarray, outcomes: np.ndarray) -> list[tuple[str, str]]:
+    """(label, colour) of the classes and the outcomes that are there."""
+    classes = [legend.classes[index] for index in present if index != NO_CLASS]
+    entries = [(_wrapped(f"{c.code} {c.name}", lines=3), "#{:02x}{:02x}{:02x}".format(*c.colour)) for c in classes]
+    return entries + [OUTCOMES[outcome] for outcome in outcomes]
+
+
+def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]], columns: int) -> None:
     from matplotlib.patches import Patch
 
-    entries = [(legend.classes[i], f"{legend.classes[i].code} {legend.names[i]}") for i in present if i != NO_CLASS]
-    handles = [
-        Patch(facecolor=[part / 255 for part in c.colour], edgecolor=INK, label=_wrapped(text)) for c, text in entries
-    ]
-    handles += [Patch(facecolor=OUTCOMES[o][1], edgecolor=INK, label=OUTCOMES[o][0]) for o in outcomes]
+    handles = [Patch(facecolor=colour, edgecolor=INK, label=label) for label, colour in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

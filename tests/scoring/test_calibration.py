@@ -69,8 +69,9 @@ def test_four_pixels_by_hand() -> None:
 
 def test_bins_are_closed_below_and_the_last_on_both_sides() -> None:
     index = np.zeros((1, 5), np.uint8)
-    for dtype in (np.float32, np.float64):
-        scores = np.array([[0.0, 0.0999, 0.1, 0.7, 1.0]], dtype)
+    exact = np.array([[0.0, 0.0999, 0.1, 0.7, 1.0]])
+    # Widened again, 0.7 in 32 bits is visibly less than 0.7.
+    for scores in (exact, exact.astype(np.float32), exact.astype(np.float32).astype(np.float64)):
         assert Reliability.from_pair(index, index, scores, 2).bins(10).count.tolist() == [2, 1, 0, 0, 0, 0, 0, 1, 0, 1]
 
 
@@ -105,6 +106,12 @@ def test_by_the_map_s_class() -> None:
         assert found.top.counts[index].sum() == mine.sum()
         assert found.top.hits[index].sum() == (mine & (truth == index)).sum()
         assert found.top.sums[index].sum() == top_of(scores)[mine].sum(dtype=int)
+
+
+def test_a_map_that_shows_another_class_has_that_class_s_score() -> None:
+    truth, prediction = np.array([[0, 1]], np.uint8), np.array([[0, 0]], np.uint8)
+    found = Reliability.from_pair(truth, prediction, np.array([[[200, 54]], [[54, 200]]], np.uint8), 2, kind="all")
+    assert found.top.sums.sum(1).tolist() == [254, 0] and found.each.sums.sum(1).tolist() == [254, 254]
 
 
 # Oracles

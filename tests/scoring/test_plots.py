@@ -145,7 +145,8 @@ def test_bars_in_the_legend_s_colours_and_order() -> None:
 def test_values_come_from_a_matrix_a_mapping_or_an_array() -> None:
     matrix = matrix_of(DEEPGLOBE)
     by_name = dict(zip(DEEPGLOBE.names, matrix.iou(), strict=True))
-    drawn = [[bar.get_width() for bar in plot_iou(v, DEEPGLOBE).axes[0].patches] for v in (matrix, by_name, matrix.iou())]
+    given = (matrix, by_name, matrix.iou())
+    drawn = [[bar.get_width() for bar in plot_iou(values, DEEPGLOBE).axes[0].patches] for values in given]
     assert drawn[0] == drawn[1] == drawn[2] == list(matrix.iou()[:6])
 
 
