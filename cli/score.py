@@ -34,6 +34,18 @@ log = logging.getLogger("geoseg")
 @click.option(
     "--ignore-missing", is_flag=True, help="Leave out truth without a prediction, which else counts as missed."
 )
+@click.option(
+    "--boundary",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="METRES",
+    help="Boundary IoU too: of the pixels within that distance of a class's border; in pixels without a CRS.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="What predict wrote with --scores top or all: calibration too.",
+)
 @options.bootstrap
 @options.seed_of_draws
 @options.level

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from rasterio.warp import transform as transform_points
 
-from geoseg.grid import Grid, Window
+from geoseg.grid import ECCENTRICITY_2, SEMI_MAJOR, Grid, Window
 from geoseg.legend import NODATA, count_codes
 from geoseg.raster.opening import GDAL_ERRORS
 
-SEMI_MAJOR, ECCENTRICITY_2 = 6378137.0, 0.00669437999014
-"""Of the WGS 84 ellipsoid: metres, and the first eccentricity squared."""
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
 COARSE = 100.0

@@ -88,6 +88,8 @@ class Scene:
             self.dtype = _resolve_dtype(dataset, self.bands, self.path)
             self.colour_table = _colour_table(dataset)
             self.tags: dict[str, str] = dataset.tags()
+            self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
+            self.scales = tuple(dataset.scales[number - 1] for number in self.bands)
             self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
             self.block_shape = dataset.block_shapes[self.bands[0] - 1]
             self.sequential = dataset.driver in SEQUENTIAL_DRIVERS

@@ -12,7 +12,7 @@ from geoseg.raster.scene import Scene
 from geoseg.scoring.joining import JoinedLegends, join, read_mapping
 
 RASTER_ENDINGS = (".tif", ".tiff", ".png", ".vrt", ".jp2")
-MASK_SUFFIXES = re.compile(r"(_mask|_sat|_pred)+$")
+MASK_SUFFIXES = re.compile(r"(_mask|_sat|_pred|_scores)+$")
 """Left out where files of two folders are matched by stem, so that 7_sat.tif meets 7_mask.png."""
 
 
@@ -28,6 +28,23 @@ def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], 
         raise InputError(f"{prediction} and {truth}: no raster of the one has the stem of one of the other")
     notes = _left_out(prediction, maps.keys() - truths.keys()) + _left_out(truth, truths.keys() - maps.keys())
     return [(maps[stem], truths[stem]) for stem in common], notes
+
+
+def find_scores(scores: Path, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
+    """The file of scores of each map: ``scores`` itself, or the file of the map's stem in that folder.
+
+    Raises InputError where a map has none.
+    """
+    if not scores.is_dir():
+        if len(pairs) > 1:
+            raise InputError(f"{scores}: one file of scores for {len(pairs)} maps; give a folder with one each")
+        return {pairs[0][0]: scores}
+    there = _by_stem(scores)
+    found = {path: there.get(MASK_SUFFIXES.sub("", path.stem)) for path, _ in pairs}
+    for path, file in found.items():
+        if file is None:
+            raise InputError(f"{scores}: holds no scores of {path} (by its stem)")
+    return found
 
 
 def _left_out(folder: Path, stems: set[str]) -> list[str]:

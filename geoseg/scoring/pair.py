@@ -9,6 +9,8 @@ import numpy as np
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.grid import Window
+from geoseg.scoring.boundary import BoundaryCounts
+from geoseg.scoring.calibration import Reliability
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,10 @@ class Pair:
     """(K, K + 1) true ground area of the counts in hectares; None where the truth has no place on Earth."""
     blocks: Blocks | None = None
     """Matrices of the parts, where they were asked for."""
+    boundary: BoundaryCounts | None = None
+    """Pixels near the borders of classes, where they were asked for."""
+    reliability: Reliability | None = None
+    """The map's scores against what is right, where they were given."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """What the map's own tags tell of how it was made."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from geoseg import metrics
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
 from geoseg.scoring.averages import AVERAGES, AverageIoU, Scenes, average_iou
+from geoseg.scoring.boundary import BoundaryCounts
+from geoseg.scoring.calibration import Reliability
 from geoseg.scoring.intervals import Intervals
 from geoseg.scoring.pair import Pair
 
@@ -100,6 +103,16 @@ class Report:
         total[list(self.legend.ignored)] = 0
         return total
 
+    @cached_property
+    def boundary(self) -> BoundaryCounts | None:
+        """Of all scenes together; None where it was not asked for."""
+        return _added([pair.boundary for pair in self.pairs.values()])
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """Calibration of all scenes together; None where no scores were given."""
+        return _added([pair.reliability for pair in self.pairs.values()])
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, NaN as null; docs/report.md has every key.
 
@@ -129,9 +142,27 @@ class Report:
             "confusion": self._confusion(),
             "scenes": {truth: self._scene(pair) for truth, pair in self.pairs.items()},
             "intervals": None if self.intervals is None else self.intervals.to_dict(self.legend),
+            "boundary": self._boundary_record(),
+            "calibration": self._calibration_record(),
             "provenance": dict(self.provenance),
             "notes": list(self.notes),
         }
+
+    def _boundary_record(self) -> dict[str, Any] | None:
+        found = self.boundary
+        return found and {
+            "distance": found.distance,
+            "unit": found.unit,
+            "mean_iou": _null(found.mean_iou()),
+            "classes": {name: _null(value) for name, value in self._by_name(found.iou()).items()},
+        }
+
+    def _calibration_record(self) -> dict[str, Any] | None:
+        if self.reliability is None:
+            return None
+        record = self.reliability.to_dict()
+        each = record.pop("class_ece")
+        return record | {"class_ece": each and {self.legend.names[i]: each[i] for i in self.legend.scored}}
 
     def rows(self) -> list[dict[str, Any]]:
         """One record a scored class; IoU under the report's average, the rest pooled."""
@@ -212,6 +243,11 @@ class Report:
 
     def _by_name(self, values: np.ndarray) -> dict[str, float]:
         return {self.legend.names[i]: float(values[i]) for i in self.legend.scored}
+
+
+def _added(parts: list[Any]) -> Any:
+    """The sum of counts; None where one has none."""
+    return None if any(part is None for part in parts) else reduce(operator.add, parts)
 
 
 def _null(value: float) -> float | None:

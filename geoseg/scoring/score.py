@@ -12,7 +12,7 @@ import geoseg
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
 from geoseg.scoring.averages import AVERAGES
-from geoseg.scoring.inputs import find_pairs, resolve_legends
+from geoseg.scoring.inputs import find_pairs, find_scores, resolve_legends
 from geoseg.scoring.intervals import Intervals, Resampling, bootstrap
 from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
@@ -28,6 +28,8 @@ def score(
     mapping: str | Path | None = None,
     ignore_missing: bool = False,
     average: str = "pooled",
+    boundary: float | None = None,
+    scores: str | Path | None = None,
     block: int | None = None,
     draws: int | None = None,
     seed: int = 0,
@@ -45,6 +47,8 @@ def score(
         mapping: a JSON file that joins two legends (``read_mapping`` explains it).
         ignore_missing: leave out truth pixels without a prediction, which else count as missed.
         average: which of averages.AVERAGES the report's ``iou`` and ``mean_iou`` are; all of them are in it.
+        boundary: count Boundary IoU too, at that distance in metres (in pixels where truths have no place on Earth).
+        scores: what predict wrote with --scores top or all, a file or a folder as the maps are; measures calibration.
         block: keep a matrix for each block of that side in truth pixels, too, and draw those for the intervals.
         draws: resamples of the scenes (or blocks) for an interval of every figure, >= 1000; None for no intervals.
         seed, level: of the intervals.
@@ -57,11 +61,14 @@ def score(
     resampling = None if draws is None else Resampling(draws, seed, level, block)
     pairs, notes = find_pairs(Path(prediction), Path(truth))
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
-    comparison = Comparison(legends, ignore_missing, block)
+    comparison = Comparison(legends, ignore_missing, block, boundary)
+    scores_of = find_scores(Path(scores), pairs) if scores is not None else {}
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
-        found[str(truth_path)] = score_pair(map_path, truth_path, comparison, progress and alone)
+        found[str(truth_path)] = score_pair(
+            map_path, truth_path, comparison, scores_of.get(map_path), progress and alone
+        )
     notes = (*notes, *said, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
     return Report(legends.legend, found, notes, average, intervals, {"geoseg": geoseg.__version__})
