@@ -11,6 +11,8 @@ from geoseg.raster.opening import GDAL_ERRORS
 
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
+CORNERS = 17
+"""Along each side of a window whose area as a whole is asked for."""
 COARSE = 100.0
 """Metres per pixel above which a cell is one row high and no wider than ..."""
 WIDEST = 1_000_000.0
@@ -65,12 +67,11 @@ class AreaTally:
         """Mean area of the pixels of a window in hectares; None where the grid has no place on Earth."""
         if not self._has_place:
             return None
-        areas = self._pixel_areas(window)
-        high, wide = (
-            np.minimum(cell, length - np.arange(0, length, cell))
-            for cell, length in zip(self._cell, window.shape, strict=True)
+        rows, cols = (
+            np.unique(np.linspace(first, first + length, CORNERS).round())
+            for first, length in ((window.row, window.height), (window.col, window.width))
         )
-        return float((areas * np.outer(high, wide)).sum() / window.area)
+        return float(quadrangle_areas(*self._to_degrees(rows, cols)).sum() / window.area / 10_000)
 
     def _pixel_areas(self, window: Window) -> np.ndarray:
         """Hectares of a pixel in each cell of a window."""

@@ -77,10 +77,14 @@ class Labels:
 
     def require_known(self, counts: np.ndarray) -> None:
         """Raise InputError where any of (256,) ``counts`` of values is of one that is no class."""
-        values = np.arange(256, dtype=np.uint8)[(counts > 0) & (self.value_classes < 0)]
-        if len(values) and self._palette is not None:
-            self._decode_palette(values, np.ones(len(values), bool))
-        self.legend.decode(values, source=self.name)
+        unknown = np.where(self.value_classes < 0, counts, 0)
+        if unknown.any():
+            # Decoding says it; only those of one window are written out.
+            values = np.repeat(np.arange(256, dtype=np.uint8), unknown)
+            if self._palette is None:
+                self.legend.decode(values, source=self.name)
+            else:
+                self._decode_palette(values, np.ones(len(values), bool))
 
     def read_counted(self, window: Window | None = None) -> tuple[np.ndarray, int]:
         """As ``read`` at the raster's own resolution, with the number of pixels of an undefined colour."""

@@ -1,0 +1,192 @@
+"""One pair, window by window: what is inside, outside, missing, near borders, and what scores are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.confusion import ConfusionMatrix
+from geoseg.errors import GridMismatch, InputError, UsageError
+from geoseg.grid import Grid, Window
+from geoseg.legend import DEEPGLOBE
+from geoseg.raster.labels import Labels
+from geoseg.raster.scene import Scene
+from geoseg.raster.writer import ScoreRasterWriter
+from geoseg.scoring import tally as tally_module
+from geoseg.scoring.boundary import count_boundary
+from geoseg.scoring.calibration import Reliability
+from geoseg.scoring.score import score
+from geoseg.scoring.tally import compared_windows
+
+MakeRaster = Callable[..., Path]
+PLACE = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
+
+
+def patches(seed: int, shape: tuple[int, int] = (37, 53), classes: int = 6) -> np.ndarray:
+    """Blocky classes, as maps have."""
+    small = np.random.default_rng(seed).integers(0, classes, (shape[0] // 4 + 1, shape[1] // 5 + 1), np.uint8)
+    return np.kron(small, np.ones((4, 5), np.uint8))[: shape[0], : shape[1]]
+
+
+def matrix_of(truth: np.ndarray, prediction: np.ndarray) -> ConfusionMatrix:
+    return ConfusionMatrix.from_pair(truth, prediction, 7, (6,))
+
+
+def test_a_shifted_map_meets_its_neighbours(make_raster: MakeRaster) -> None:
+    truth, prediction = patches(1), patches(2)
+    shifted = make_raster(prediction, "map.tif", transform=PLACE @ Affine.translation(3, -2))
+    report = score(shifted, make_raster(truth, "truth.tif"), DEEPGLOBE)
+    (pair,) = report.pairs.values()
+    assert report.matrix == matrix_of(truth[:35, 3:], prediction[2:, :50])
+    assert pair.outside == 37 * 53 - 35 * 50 and pair.overlap == pytest.approx(35 * 50 / (37 * 53))
+    assert any("-2.00 px down and +3.00 px right" in note and "-1.50 m and +1.50 m" in note for note in report.notes)
+    assert any("89.24% of its pixels" in note and "211 pixels of a class lie outside" in note for note in report.notes)
+
+
+def test_what_the_map_does_not_say_within_its_extent_is_missed(make_raster: MakeRaster) -> None:
+    truth, prediction = patches(1), patches(2)
+    prediction[5:9, 7:20] = 255
+    part = Window(4, 6, 20, 30)
+    grid = Grid(CRS.from_epsg(32631), PLACE, (37, 53))[part]
+    maps = make_raster(prediction[part.slices], "map.tif", transform=grid.transform, nodata=255)
+    report = score(maps, make_raster(truth, "truth.tif"), DEEPGLOBE)
+    assert report.matrix == matrix_of(truth[part.slices], prediction[part.slices])
+    assert report.matrix.missing == 4 * 13
+
+
+@pytest.mark.parametrize("side", [5, 16, 100])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_windows_change_nothing(
+    make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, side: int, shift: int
+) -> None:
+    place = PLACE @ Affine.translation(shift, 0)
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif", transform=place)
+    asked = {"boundary": 1.6} | ({} if shift else {"scores": write_scores(tmp_path, maps)})
+    whole = score(maps, truth, DEEPGLOBE, **asked)
+    monkeypatch.setattr(tally_module, "WINDOW", side)
+    windowed = score(maps, truth, DEEPGLOBE, **asked)
+    assert windowed.matrix == whole.matrix and windowed.boundary == whole.boundary
+    assert windowed.hectares == pytest.approx(whole.hectares, rel=1e-5)
+    if not shift:
+        assert windowed.reliability.to_dict() == whole.reliability.to_dict()
+        expected = count_boundary(patches(1), patches(2), Window(0, 0, 37, 53), (0.75, 0.5), 1.6, 7, (6,))
+        assert whole.boundary == expected
+
+
+def write_scores(folder: Path, maps: Path, kind: str = "top") -> Path:
+    steps = np.random.default_rng(5).integers(60, 255, (37, 53), np.uint8)
+    path = folder / "scores.tif"
+    names = ["score of the class" if kind == "top" else "lead over the second class"]
+    with ScoreRasterWriter(path, Scene(maps).grid, names) as writer:
+        writer.write(Window(0, 0, 37, 53), steps[None])
+    return path
+
+
+def test_calibration_by_hand(make_raster: MakeRaster, tmp_path: Path) -> None:
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif")
+    report = score(maps, truth, DEEPGLOBE, scores=write_scores(tmp_path, maps))
+    steps = np.random.default_rng(5).integers(60, 255, (37, 53), np.uint8)
+    assert report.reliability.to_dict() == Reliability.from_pair(patches(1), patches(2), steps, 7, (6,)).to_dict()
+    assert report.to_dict()["calibration"]["pixels"] == 37 * 53
+
+
+def test_scores_that_cannot_be_used(make_raster: MakeRaster, tmp_path: Path) -> None:
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif")
+    with pytest.raises(UsageError, match="margin"):
+        score(maps, truth, DEEPGLOBE, scores=write_scores(tmp_path, maps, "margin"))
+    (tmp_path / "scores.tif").unlink()
+    scores = write_scores(tmp_path, maps)
+    shifted = make_raster(patches(2), "shifted.tif", transform=PLACE @ Affine.translation(3, 0))
+    with pytest.raises(GridMismatch, match="calibration needs a map on the truth's own grid"):
+        score(shifted, truth, DEEPGLOBE, scores=scores)
+    with pytest.raises(InputError, match="holds no scores of"):
+        score(maps, truth, DEEPGLOBE, scores=make_raster(patches(2), "empty/other.tif").parent)
+
+
+def test_areas_are_true_areas(make_raster: MakeRaster) -> None:
+    truth = patches(1)
+    report = score(make_raster(truth, "map.tif"), make_raster(truth, "truth.tif"), DEEPGLOBE)
+    # UTM's scale in the middle of the zone's west side: areas differ from the grid's by less than 1e-3.
+    expected = np.bincount(truth.ravel(), minlength=7)[:6] * 0.5 * 0.75 / 10_000
+    assert report.hectares.sum(1)[:6] == pytest.approx(expected, rel=1e-3)
+    rows = {row["class"]: row for row in report.rows()}
+    assert (
+        rows["water"]["truth_hectares"] == rows["water"]["predicted_hectares"] == pytest.approx(expected[4], rel=1e-3)
+    )
+
+
+def test_blocks_cover_the_truth_once(make_raster: MakeRaster) -> None:
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif")
+    report = score(maps, truth, DEEPGLOBE, block=8, draws=1000)
+    (pair,) = report.pairs.values()
+    seen = np.zeros((37, 53), int)
+    for window, matrix in zip(pair.blocks.windows, pair.blocks.matrices((6,)), strict=True):
+        seen[window.slices] += 1
+        assert matrix == matrix_of(patches(1)[window.slices], patches(2)[window.slices])
+    assert (seen == 1).all() and report.intervals.units == 5 * 7
+
+
+def test_one_scene_has_no_interval_over_scenes(make_raster: MakeRaster) -> None:
+    maps = make_raster(patches(2), "map.tif")
+    report = score(maps, maps, DEEPGLOBE, draws=1000)
+    assert np.isnan(report.intervals.overall["mean_iou"].low) and "no interval" in report.intervals.notes[0]
+
+
+def test_the_average_that_was_asked_for(make_raster: MakeRaster) -> None:
+    folder = make_raster(patches(2), "maps/a.tif").parent
+    make_raster(patches(3), "maps/b.tif")
+    make_raster(patches(1), "truths/b.tif")
+    truths = make_raster(patches(2), "truths/a.tif").parent
+    pooled, by_image = (score(folder, truths, DEEPGLOBE, average=name) for name in ("pooled", "image"))
+    single = score(folder / "b.tif", truths / "b.tif", DEEPGLOBE)
+    assert by_image.iou["water"] == pytest.approx((1 + single.iou["water"]) / 2)
+    assert pooled.mean_iou == by_image.to_dict()["mean_iou_by_average"]["pooled"] != by_image.mean_iou
+    with pytest.raises(UsageError, match="no average 'mean'"):
+        score(folder, truths, DEEPGLOBE, average="mean")
+
+
+@pytest.mark.parametrize("block", [None, 7, 48, 5000])
+def test_compared_windows_hold_whole_blocks(make_raster: MakeRaster, block: int | None) -> None:
+    for layout in ({}, {"tiled": True, "blockxsize": 16, "blockysize": 16}):
+        scene = Scene(make_raster(patches(1, (100, 70)), "truth.tif", **layout))
+        seen = np.zeros((100, 70), int)
+        for window in compared_windows(scene, block):
+            seen[window.slices] += 1
+            assert block is None or (window.row % block == 0 and window.col % block == 0)
+        assert (seen == 1).all()
+
+
+def test_unknown_codes_are_named(make_raster: MakeRaster) -> None:
+    truth, odd = patches(1), patches(2)
+    odd[3, 4:6] = 77
+    for first, second in ((odd, truth), (truth, odd)):
+        with pytest.raises(InputError, match=r"odd.*2 pixels.*77"):
+            paths = [make_raster(v, "odd.tif" if v is odd else "other.tif") for v in (first, second)]
+            score(*paths, DEEPGLOBE)
+
+
+def test_a_masked_raster_is_decoded_pixel_by_pixel(make_raster: MakeRaster) -> None:
+    import rasterio
+
+    truth = make_raster(patches(1), "truth.tif")
+    with rasterio.open(truth, "r+") as dataset:
+        mask = np.full((37, 53), 255, np.uint8)
+        mask[:4, :9] = 0
+        dataset.write_mask(mask)
+    expected = patches(1)
+    expected[:4, :9] = 255
+    report = score(make_raster(patches(2), "map.tif"), truth, DEEPGLOBE)
+    assert report.matrix == matrix_of(expected, patches(2))
+    labels = Labels(truth, DEEPGLOBE)
+    assert (labels.read_values()[0] == expected).all()
+
+
+def test_nodata_of_a_class_s_code_is_no_class(make_raster: MakeRaster) -> None:
+    truth = make_raster(patches(1), "truth.tif", nodata=2)
+    expected = np.where(patches(1) == 2, 255, patches(1)).astype(np.uint8)
+    assert score(make_raster(patches(2), "map.tif"), truth, DEEPGLOBE).matrix == matrix_of(expected, patches(2))
