@@ -67,7 +67,7 @@ class Resampling:
         elif units < FEW_UNITS:
             found.append(f"{self.count(units)} are few: intervals of so few come out too narrow")
         if self.block is not None:
-            found.append("blocks near each other are alike: intervals and p-values are too small, and of these scenes only")
+            found.append("blocks side by side are alike: intervals and p-values are too small, of these scenes only")
         return tuple(found)
 
     def weights(self, units: int, at_once: int) -> Iterator[np.ndarray]:
