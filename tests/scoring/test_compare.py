@@ -14,6 +14,8 @@ import geoseg
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError, UsageError
 from geoseg.legend import DEEPGLOBE, NODATA, Legend, LegendClass
+from geoseg.raster.scene import Scene
+from geoseg.raster.writer import ClassRasterWriter
 from geoseg.scoring.compare import Comparison, compare_matrices
 from geoseg.scoring.intervals import Resampling, bootstrap_difference
 from geoseg.scoring.permutation import sign_flip
@@ -100,6 +102,14 @@ def test_intervals_and_p_are_those_of_the_pairs(comparison: Comparison) -> None:
     assert comparison.classes["road"]["iou"]["p_holm"] == test.iou_holm[2]
     assert list(comparison.classes) == ["<roof>", "road", "snow"]
     assert set(comparison.classes["road"]) == set(differences.per_class)
+
+
+def test_draws_and_seed_are_those_of_the_test_too() -> None:
+    many = matrices(100, 14), matrices(200, 14)
+    found = compare_matrices(*many, CITY, resampling=Resampling(1200, seed=5))
+    expected = sign_flip(*(side.values() for side in many), 1200, 5)
+    assert (found.test.exchanges, found.test.mean_iou) == (1200, expected.mean_iou)
+    assert "p: 1200 exchanges (drawn) of A and B, which differ in 14 scenes" in found.to_text()
 
 
 def test_scenes_are_paired_by_name_not_by_place(comparison: Comparison) -> None:
@@ -204,6 +214,14 @@ def test_missing_predictions_count_as_missed_in_both(make_raster: MakeRaster) ->
     second = make_raster(np.array([[0, 0, 1, 1, NODATA]], np.uint8), "b.tif", nodata=255)
     found = geoseg.compare(first, second, make_raster(truth, "truth.tif"), DEEPGLOBE).overall["pixel_accuracy"]
     assert (found["a"], found["b"], found["p"]) == (2 / 5, 3 / 5, 1)
+
+
+def test_the_legend_in_a_map_s_tags_holds_for_both(make_raster: MakeRaster, tmp_path: Path) -> None:
+    index = np.random.default_rng(1).integers(1, 4, (37, 53)).astype(np.uint8)
+    truth, plain = make_raster(CITY.encode(index), "truth.tif"), make_raster(CITY.encode(index), "plain.tif")
+    with ClassRasterWriter(tmp_path / "made.tif", Scene(truth).grid, CITY) as writer:
+        writer.write(writer.grid.window, CITY.encode(index))
+    assert geoseg.compare(tmp_path / "made.tif", plain, truth).legend == CITY
 
 
 def test_too_few_draws_are_refused_before_anything_is_read(tmp_path: Path) -> None:
