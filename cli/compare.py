@@ -26,15 +26,9 @@ log = logging.getLogger("geoseg")
     metavar="N",
     help="Resamples of the scenes, and exchanges of the test where more than 12 scenes differ.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of the draws.")
-@click.option(
-    "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    metavar="X",
-    help="Share of the resamples inside an interval.",
-)
+@options.seed_of_draws
+@options.level
+@options.block
 @options.json
 @options.quiet
 @options.debug

@@ -12,7 +12,9 @@ from geoseg import __version__
 from geoseg.errors import GeosegError, ResourceError
 
 from . import options
+from .area import area
 from .compare import compare
+from .design import design
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -99,5 +101,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, train, predict, score, compare, info):
+for command in (sample, train, predict, score, compare, design, area, info):
     cli.add_command(command)

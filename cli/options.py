@@ -73,3 +73,27 @@ precision = click.option(
 )
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 json = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+bootstrap = click.option(
+    "--bootstrap",
+    "draws",
+    type=click.IntRange(min=1000),
+    metavar="N",
+    help="Intervals of every figure from N resamples of the scenes, at least 1000.",
+)
+seed_of_draws = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of the draws."
+)
+level = click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    metavar="X",
+    help="Share of the resamples inside an interval.",
+)
+block = click.option(
+    "--block",
+    type=PIXELS,
+    metavar="PX",
+    help="Draw blocks of that side in place of scenes; neighbours are alike, so intervals come out too narrow.",
+)

@@ -17,21 +17,53 @@ log = logging.getLogger("geoseg")
 @click.argument("pred", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @options.legend
+@click.option("--pred-legend", metavar="NAME|FILE", help="The map's classes, where its legend is another.")
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
+)
+@click.option(
+    "--average",
+    type=click.Choice(["pooled", "image", "image-present", "image-absent0", "image-absent1"]),
+    default="pooled",
+    show_default=True,
+    help="Which mean IoU: of all pixels together, or a mean of the scenes' own, by what an absent class counts.",
+)
 @click.option(
     "--ignore-missing", is_flag=True, help="Leave out truth without a prediction, which else counts as missed."
 )
+@click.option(
+    "--boundary",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="METRES",
+    help="Boundary IoU too: of the pixels within that distance of a class's border; in pixels without a CRS.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="What predict wrote with --scores top or all: calibration too.",
+)
+@options.bootstrap
+@options.seed_of_draws
+@options.level
+@options.block
 @options.json
 @options.quiet
 @options.debug
 @click.pass_obj
-def score(obj: dict, pred: Path, truth: Path, legend: str | None, ignore_missing: bool, as_json: bool) -> None:
-    """Compare the map PRED with TRUTH: per-class IoU and their mean, pooled over all pixels.
+def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool, **given) -> None:
+    """Compare the map PRED with TRUTH: per-class IoU and their mean, precision, recall and agreement.
 
-    Both are class rasters or colour masks on equal grids or of equal extents, or two folders of them, matched by stem.
+    Both are class rasters or colour masks, or two folders of them, matched by stem. The map is laid onto the truth's
+    grid by nearest neighbour where CRS, resolution or extent differ, and how is said.
     """
     import geoseg
 
-    report = geoseg.score(pred, truth, legend, ignore_missing=ignore_missing, progress=obj["progress"])
+    given["prediction_legend"] = given.pop("pred_legend")
+    report = geoseg.score(pred, truth, legend, progress=obj["progress"], **given)
     for note in report.notes:
         log.info(note)
     click.echo(json.dumps(report.to_dict()) if as_json else report.to_text())

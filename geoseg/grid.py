@@ -79,6 +79,11 @@ class Window:
         """The same rectangle counted from the upper left pixel of ``outer``, which holds it."""
         return replace(self, row=self.row - outer.row, col=self.col - outer.col)
 
+    def grown(self, rows: int, cols: int, shape: tuple[int, int]) -> Window:
+        """The rectangle with so many rows and columns more on each side, as far as a raster of ``shape`` reaches."""
+        row, col = max(self.row - rows, 0), max(self.col - cols, 0)
+        return Window(row, col, min(self.row_stop + rows, shape[0]) - row, min(self.col_stop + cols, shape[1]) - col)
+
     def to_rasterio(self) -> rasterio.windows.Window:
         from rasterio.windows import Window as RasterioWindow
 
@@ -96,8 +101,8 @@ class GroundControlPoint(NamedTuple):
 
 
 IDENTITY = Affine.identity()
-METRES_PER_DEGREE = 111_320.0
-"""Along the equator and along meridians, to within 1 %."""
+SEMI_MAJOR, ECCENTRICITY_2 = 6378137.0, 0.00669437999014
+"""Of the WGS 84 ellipsoid: metres, and the first eccentricity squared."""
 
 
 @dataclass(frozen=True)
@@ -139,18 +144,25 @@ class Grid:
         return (t.b**2 + t.e**2) ** 0.5, (t.a**2 + t.d**2) ** 0.5
 
     @property
-    def gsd(self) -> float | None:
-        """Ground sampling distance: metres per pixel, the geometric mean of both directions; None without a CRS.
+    def pixel_metres(self) -> tuple[float, float] | None:
+        """(height, width) of a pixel in metres; None without a transform or a CRS.
 
-        In a geographic CRS at the latitude of the grid's centre. Good to about 1 %, for comparing resolutions only.
+        In a projected CRS its units are taken for distances on the ground, which Web Mercator's are not. In a
+        geographic CRS in degrees as they are on WGS 84 at the latitude of the grid's centre.
         """
         if not self.georeferenced or self.crs is None:
             return None
-        pixel = math.prod(self.resolution)
-        if not self.crs.is_geographic:
-            return math.sqrt(pixel) * self.crs.linear_units_factor[1]
-        latitude = (self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1]
-        return METRES_PER_DEGREE * math.sqrt(pixel * max(math.cos(math.radians(latitude)), 0.0))
+        if self.crs.is_geographic:
+            north, east = metres_per_degree((self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1])
+        else:
+            east = north = self.crs.linear_units_factor[1]
+        t = self.transform
+        return math.hypot(t.b * east, t.e * north), math.hypot(t.a * east, t.d * north)
+
+    @property
+    def gsd(self) -> float | None:
+        """Ground sampling distance: the geometric mean of ``pixel_metres``; None where there are none."""
+        return None if self.pixel_metres is None else math.sqrt(math.prod(self.pixel_metres))
 
     def __getitem__(self, window: Window) -> Grid:
         return Grid(
@@ -163,13 +175,14 @@ class Grid:
 
     def same_as(self, other: Grid, tolerance: float = 0.1) -> bool:
         """True where both cover the same pixels: CRS and shape equal, corners within ``tolerance`` pixels."""
-        return self.crs == other.crs and self.shape == other.shape and self._corners_agree(other, tolerance)
+        return self.crs == other.crs and self.shape == other.shape and self.corners_agree(other, tolerance)
 
     def same_extent_as(self, other: Grid, tolerance: float = 0.5) -> bool:
         """True where the outer corners agree within ``tolerance`` pixels of the finer grid, whatever the shapes."""
-        return self.crs == other.crs and self._corners_agree(other, tolerance)
+        return self.crs == other.crs and self.corners_agree(other, tolerance)
 
-    def _corners_agree(self, other: Grid, tolerance: float) -> bool:
+    def corners_agree(self, other: Grid, tolerance: float) -> bool:
+        """True where the coordinates of the outer corners agree, in pixels of the finer grid, whatever the CRS."""
         mine, theirs = _corners(self), _corners(other)
         pixel = min(*self.resolution, *other.resolution)
         return all(
@@ -186,6 +199,14 @@ class Grid:
         down, across = self.resolution
         x, y = self.transform @ (0, 0)
         return f"{size}, {crs}, pixel {down:.6g} x {across:.6g}, origin ({x:.10g}, {y:.10g})"
+
+
+def metres_per_degree(latitude: float) -> tuple[float, float]:
+    """(along the meridian, along the parallel) on WGS 84 at a latitude in degrees (Snyder 1987, eq. 4-18 to 4-20)."""
+    phi = math.radians(latitude)
+    flattening = 1 - ECCENTRICITY_2 * math.sin(phi) ** 2
+    meridian, across = SEMI_MAJOR * (1 - ECCENTRICITY_2) / flattening**1.5, SEMI_MAJOR / math.sqrt(flattening)
+    return math.radians(meridian), math.radians(across * max(math.cos(phi), 0.0))
 
 
 def require_same_shape(first: Grid, second: Grid, first_name: str, second_name: str) -> None:

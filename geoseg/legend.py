@@ -87,15 +87,22 @@ class Legend:
         """Indices of the classes that are learned, predicted and scored."""
         return tuple(i for i, c in enumerate(self.classes) if c.code not in self.ignore)
 
+    def code_classes(self) -> np.ndarray:
+        """(256,) int16: the class index of each code, NO_CLASS for NODATA and ignored codes without a class, -1 for the
+        codes that the legend does not know."""
+        table = np.full(256, -1, np.int16)
+        table[[code for code in self.ignore if 0 <= code < 256]] = NO_CLASS
+        table[NODATA] = NO_CLASS
+        table[[c.code for c in self.classes]] = range(len(self.classes))
+        return table
+
     def decode(self, codes: np.ndarray, valid: np.ndarray | None = None, source: str = "labels") -> np.ndarray:
         """Codes (H, W) of any integer dtype to class indices (H, W) uint8.
 
         NO_CLASS where ``valid`` is False, where the code is NODATA, and where an ignored code has no class.
         Raises InputError that lists codes the legend does not know.
         """
-        table = np.full(256, -1, np.int16)
-        table[NODATA] = NO_CLASS
-        table[[c.code for c in self.classes]] = range(len(self.classes))
+        table = self.code_classes()
         valid = np.ones(codes.shape, bool) if valid is None else valid
         in_range = (codes >= 0) & (codes < 256)
         index = np.where(in_range, table[np.where(in_range, codes, 0).astype(np.uint8)], -1)

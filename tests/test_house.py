@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "timm", "rasterio", "torchvision", "PIL", "shapely")
+HEAVY = ("torch", "timm", "rasterio", "torchvision", "PIL", "shapely", "pyogrio", "scipy")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -30,7 +30,7 @@ def test_numbers_alone_need_no_torch() -> None:
     assert loaded_by(code) == set()
 
 
-@pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "compare", "info"])
+@pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "compare", "design", "area", "info"])
 def test_help_is_light(command: str) -> None:
     words = [*command.split(), "--help"]
     code = (

@@ -35,6 +35,7 @@ from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike
+from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
 
 log = logging.getLogger("geoseg")
@@ -273,7 +274,7 @@ def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: File
     with ExitStack() as stack:
         writers: list[Any] = [ClassRasterWriter(files.output, scene.grid, legend, **how, options=files.options)]
         if files.scores:
-            names = _score_names(plan, legend)
+            names = score_band_names(plan.scores, legend)
             writers.append(ScoreRasterWriter(files.scores, scene.grid, names, **how, options=files.options))
         for writer in writers:
             stack.enter_context(writer)
@@ -333,12 +334,6 @@ def reader_count(scene: SceneLike) -> int:
 def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
     if scene.describe() != plan.scene:
         raise InputError(f"{scene.name}: was changed while it was read; predict it again")
-
-
-def _score_names(plan: Plan, legend: Legend) -> list[str]:
-    if plan.scores == "all":
-        return [legend.names[index] for index in legend.scored]
-    return {"top": ["score of the class"], "margin": ["lead over the second class"]}[plan.scores]
 
 
 def open_scene(

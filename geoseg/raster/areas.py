@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from rasterio.warp import transform as transform_points
 
-from geoseg.grid import Grid, Window
+from geoseg.grid import ECCENTRICITY_2, SEMI_MAJOR, Grid, Window
 from geoseg.legend import NODATA, count_codes
 from geoseg.raster.opening import GDAL_ERRORS
 
-SEMI_MAJOR, ECCENTRICITY_2 = 6378137.0, 0.00669437999014
-"""Of the WGS 84 ellipsoid: metres, and the first eccentricity squared."""
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
 COARSE = 100.0
@@ -54,9 +52,25 @@ class AreaTally:
                 self.counts += counts
                 self._hectares += counts * areas[i, j]
 
+    def pixel_hectares(self, window: Window) -> np.ndarray:
+        """(height, width) float64 true area of each pixel of a window, in hectares, of a grid that has a place."""
+        (high, wide), (height, width) = self._cell, window.shape
+        return self._pixel_areas(window).repeat(high, 0)[:height].repeat(wide, 1)[:, :width]
+
     def skip(self, window: Window) -> None:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
+
+    def mean_pixel_hectares(self, window: Window) -> float | None:
+        """Mean area of the pixels of a window in hectares; None where the grid has no place on Earth."""
+        if not self._has_place:
+            return None
+        areas = self._pixel_areas(window)
+        high, wide = (
+            np.minimum(cell, length - np.arange(0, length, cell))
+            for cell, length in zip(self._cell, window.shape, strict=True)
+        )
+        return float((areas * np.outer(high, wide)).sum() / window.area)
 
     def _pixel_areas(self, window: Window) -> np.ndarray:
         """Hectares of a pixel in each cell of a window."""

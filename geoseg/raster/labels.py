@@ -50,6 +50,11 @@ class Labels:
             raise InputError(f"{path}: labels are whole numbers, not {self.scene.dtype}")
         colours = {} if LEGEND_TAG in self.scene.tags else self.scene.colour_table or {}
         self._palette = palette_classes(colours, legend)
+        self._values_are_read = (
+            len(self.scene.bands) == 1 and self.scene.dtype == "uint8" and self.scene.masked_by_nodata_alone
+        )
+        self.value_classes = self._classes_of_values()
+        """(256,) int16 class index of each value that ``read_values`` gives; NO_CLASS for none, -1 where unknown."""
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 class indices of a window (default: all), NO_CLASS where there is none.
@@ -59,6 +64,23 @@ class Labels:
         """
         index, _ = self.read_counted(window)
         return index if shape is None else nearest(index, shape)
+
+    def read_values(self, window: Window | None = None) -> tuple[np.ndarray, int]:
+        """(H, W) uint8 values of a window (default: all), and the number of pixels of an undefined colour.
+
+        ``value_classes`` tells their classes: of a raster of uint8 codes without a mask these are the codes themselves,
+        so that counting need not decode each pixel. Raises InputError.
+        """
+        if self._values_are_read:
+            return self.scene.read_values(window)[0], 0
+        return self.read_counted(window)
+
+    def require_known(self, counts: np.ndarray) -> None:
+        """Raise InputError where any of (256,) ``counts`` of values is of one that is no class."""
+        values = np.arange(256, dtype=np.uint8)[(counts > 0) & (self.value_classes < 0)]
+        if len(values) and self._palette is not None:
+            self._decode_palette(values, np.ones(len(values), bool))
+        self.legend.decode(values, source=self.name)
 
     def read_counted(self, window: Window | None = None) -> tuple[np.ndarray, int]:
         """As ``read`` at the raster's own resolution, with the number of pixels of an undefined colour."""
@@ -72,6 +94,14 @@ class Labels:
         if self._palette is not None:
             return self._decode_palette(pixels[0], valid), 0
         return self.legend.decode(pixels[0], valid, self.name), 0
+
+    def _classes_of_values(self) -> np.ndarray:
+        if not self._values_are_read:
+            return np.arange(256, dtype=np.int16)
+        table = self.legend.code_classes() if self._palette is None else self._palette[:256].copy()
+        if self.scene.nodata is not None and 0 <= self.scene.nodata < 256 and self.scene.nodata % 1 == 0:
+            table[int(self.scene.nodata)] = NO_CLASS
+        return table
 
     def _decode_palette(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         index = self._palette[np.minimum(values, len(self._palette) - 1)]

@@ -88,9 +88,15 @@ class Scene:
             self.dtype = _resolve_dtype(dataset, self.bands, self.path)
             self.colour_table = _colour_table(dataset)
             self.tags: dict[str, str] = dataset.tags()
+            self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
+            self.scales = tuple(dataset.scales[number - 1] for number in self.bands)
             self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
             self.block_shape = dataset.block_shapes[self.bands[0] - 1]
             self.sequential = dataset.driver in SEQUENTIAL_DRIVERS
+            self.nodata: float | None = dataset.nodatavals[self.bands[0] - 1]
+            self.masked_by_nodata_alone = all(
+                flags in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flags in dataset.mask_flag_enums
+            )
             self._may_be_sparse = dataset.driver == "GTiff" and all(
                 MaskFlags.nodata in flags for flags in dataset.mask_flag_enums
             )
@@ -124,6 +130,12 @@ class Scene:
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(0)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
+
+    def read_values(self, window: Window | None = None) -> np.ndarray:
+        """(C, H, W) pixels of a window (default: the whole scene) in the file's dtype, masked or not."""
+        window = _resolve_window(window, self)
+        with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
+            return self._read_pixels(window)
 
     def has_data(self, window: Window) -> bool:
         """False where the window's blocks are missing from a sparse GeoTIFF with a nodata value."""

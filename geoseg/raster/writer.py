@@ -27,10 +27,9 @@ from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend, count_codes
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import gdal_settings, writing
+from geoseg.raster.scores import SCORE_STEPS
 from geoseg.tiling import BLOCK
 
-SCORE_STEPS = 254
-"""Written scores are whole numbers of this part; NODATA (255) where there is no data."""
 OPTIONS: dict[str, tuple[str, ...] | None] = {
     "COMPRESS": ("NONE", "LZW", "PACKBITS", "DEFLATE", "ZSTD", "LZMA"),
     "NUM_THREADS": None,
@@ -350,7 +349,8 @@ def _profile(grid: Grid, count: int) -> dict[str, object]:
         place["transform"] = grid.transform
     height, width = grid.shape
     layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND"}
+    # Otherwise GDAL takes three or four bands for a picture, and the fourth for its alpha.
+    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}
     shape = {"height": height, "width": width, "count": count, "dtype": "uint8", "nodata": NODATA}
     return {"driver": "GTiff", **shape, **layout, **place}
 

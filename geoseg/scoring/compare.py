@@ -15,6 +15,7 @@ from geoseg.legend import Legend
 from geoseg.scoring.averages import AVERAGES, Figures, Scenes, iou_name
 from geoseg.scoring.intervals import Interval, Intervals, Resampling, bootstrap_difference
 from geoseg.scoring.permutation import SignFlip, sign_flip
+from geoseg.scoring.report import Report
 from geoseg.scoring.score import score
 
 DRAWS = 10_000
@@ -81,7 +82,7 @@ class Comparison:
             "a": self.names[0],
             "b": self.names[1],
             "difference": "b - a",
-            "resampling": asdict(resampling) | {"unit": resampling.unit, "units": len(self.truths)},
+            "resampling": asdict(resampling) | {"unit": resampling.unit, "units": self.differences.units},
             "test": test,
             "overall": self.overall,
             "classes": self.classes,
@@ -92,7 +93,7 @@ class Comparison:
     def to_text(self) -> str:
         """A table for the terminal: the figures of all classes, then the IoU of each."""
         table, resampling, test = self._table(), self.differences.resampling, self.test
-        units, differing = resampling.count(len(self.truths)), resampling.count(test.differing)
+        units, differing = resampling.count(self.differences.units), resampling.count(test.differing)
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join([title.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip()
@@ -118,7 +119,7 @@ class Comparison:
     def _class_remarks(self) -> Iterator[str]:
         iou = {name: figures["iou"] for name, figures in self.classes.items()}
         holding = {self.legend.names[i]: self.differences.holding[i] for i in self.legend.scored}
-        if few := [name for name, units in holding.items() if units < 2 <= len(self.truths)]:
+        if few := [name for name, units in holding.items() if units < 2 <= self.differences.units]:
             unit = self.differences.resampling.unit
             yield f"no interval for classes in the truth of fewer than two {unit}: {', '.join(few)}"
         undefined = {name: iou[name]["undefined"] for name, units in holding.items() if units > 1}
@@ -153,6 +154,8 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
+    block: int | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Compare two maps, or the maps of two folders, on the same truth.
 
@@ -161,15 +164,27 @@ def compare(
         draws: resamples of the scenes, and exchanges of the test, >= 1000.
         seed: of both.
         level: share of the resamples inside an interval.
+        block: side in truth pixels of blocks that are drawn and exchanged in place of scenes.
 
     Scenes are the unit: with one scene there is no interval. Raises UsageError, and InputError where a map cannot be
     scored or the two were not scored on the same truth pixels.
     """
-    resampling = Resampling(draws, seed, level)
-    a = score(first, truth, legend=legend)
-    b = score(second, truth, legend=a.legend)
+    resampling = Resampling(draws, seed, level, block)
+    a = score(first, truth, legend=legend, block=block, progress=progress)
+    b = score(second, truth, legend=a.legend, block=block, progress=progress)
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
-    return compare_matrices(a.matrices, b.matrices, a.legend, (str(first), str(second)), resampling, notes)
+    return compare_matrices(_units(a, block), _units(b, block), a.legend, (str(first), str(second)), resampling, notes)
+
+
+def _units(report: Report, block: int | None) -> dict[str, ConfusionMatrix]:
+    """One matrix a scene, or one a block with its place in the truth's name."""
+    if block is None:
+        return report.matrices
+    return {
+        f"{truth} rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}": matrix
+        for truth, pair in report.pairs.items()
+        for window, matrix in zip(pair.blocks.windows, pair.blocks.matrices(report.legend.ignored), strict=True)
+    }
 
 
 def compare_matrices(

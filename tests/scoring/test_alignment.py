@@ -59,14 +59,8 @@ def test_the_kind_of_an_alignment(prediction: Grid, truth: Grid, kind: str) -> N
 @pytest.mark.parametrize(
     ("prediction", "truth"),
     [
-        (Grid(CRS.from_epsg(32632), PLACE, (37, 53)), TRUTH),
-        (Grid(None, PLACE, (37, 53)), TRUTH),
-        (Grid(UTM, PLACE @ Affine.translation(1, 0), (37, 53)), TRUTH),
-        (Grid(UTM, PLACE @ Affine.translation(0, -0.6), (37, 53)), TRUTH),
-        (Grid(UTM, PLACE @ Affine.translation(0, 37) @ Affine.scale(1, -1), (37, 53)), TRUTH),
-        (Grid(UTM, PLACE, (37, 52)), TRUTH),
-        (Grid(UTM, PLACE, (74, 106)), TRUTH),
-        (TRUTH, TRUTH[Window(0, 0, 20, 53)]),
+        (Grid(None, PLACE @ Affine.translation(1, 0), (37, 53)), TRUTH),
+        (Grid(None, PLACE, (37, 52)), TRUTH),
         (plain(37, 53), plain(53, 37)),
         (plain(37, 53), plain(74, 108)),
         (plain(37, 53), plain(76, 106)),
@@ -79,8 +73,39 @@ def test_what_does_not_lie_over_each_other_is_refused_with_both_grids(prediction
         with pytest.raises(GridMismatch) as caught:
             align(first, second, "map.tif", "truth.tif")
         message = str(caught.value)
-        assert f"map.tif ({first})" in message and f"truth.tif ({second})" in message and "gdalwarp" in message
+        assert f"map.tif ({first})" in message and f"truth.tif ({second})" in message
         assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("prediction", "note"),
+    [
+        (Grid(CRS.from_epsg(32632), PLACE, (37, 53)), ""),
+        (
+            Grid(UTM, PLACE @ Affine.translation(1, 0), (37, 53)),
+            "+0.00 px down and +1.00 px right of the truth's (+0.00 m and +0.50 m)",
+        ),
+        (
+            Grid(UTM, PLACE @ Affine.translation(0, -0.6), (37, 53)),
+            "-0.60 px down and +0.00 px right of the truth's (-0.45 m and +0.00 m)",
+        ),
+        (Grid(UTM, PLACE @ Affine.translation(0.5, 0.5), (30, 60)), "+0.50 px down and +0.50 px right"),
+        (Grid(UTM, PLACE @ Affine.translation(0, 37) @ Affine.scale(1, -1), (37, 53)), ""),
+        (Grid(UTM, PLACE, (37, 52)), ""),
+        (Grid(UTM, PLACE, (74, 106)), ""),
+        (TRUTH[Window(0, 0, 20, 53)], ""),
+        (TRUTH[Window(5, 7, 20, 30)], ""),
+    ],
+)
+def test_other_grids_of_a_place_are_warped_and_a_shift_is_told(prediction: Grid, note: str) -> None:
+    alignment = align(prediction, TRUTH, "map.tif", "truth.tif")
+    assert alignment.kind == "warped" and str(prediction) in alignment.message and str(TRUTH) in alignment.message
+    assert note in alignment.note and bool(note) == bool(alignment.note)
+
+
+def test_a_missing_crs_is_told_where_the_corners_agree() -> None:
+    alignment = align(Grid(None, PLACE, (37, 53)), TRUTH, "map.tif", "truth.tif")
+    assert alignment.kind == "same grid" and alignment.note == "map.tif names no CRS, but its corners are the same"
 
 
 def test_the_message_says_what_was_done() -> None:
@@ -107,11 +132,12 @@ def test_windows_read_as_the_whole_prediction_brought_to_the_truth(
     alignment = align(labels.grid, TRUTH, "map.tif", "truth.tif")
     laid = np.zeros(TRUTH.shape, np.uint8)
     for window in blocks(TRUTH.shape, side):
-        laid[window.slices] = alignment.read(labels, window)
+        laid[window.slices], inside = alignment.read(labels, window)
+        assert inside.all()
     assert np.array_equal(laid, nearest(index, TRUTH.shape))
 
 
 def test_a_half_size_prediction_by_hand(make_raster: Callable[..., Path]) -> None:
     labels = Labels(make_raster(np.array([[1, 2, 3]], np.uint8), crs=None, transform=None), GREYS)
     alignment = align(labels.grid, plain(2, 6), "map.tif", "truth.tif")
-    assert alignment.read(labels, Window(1, 1, 1, 4)).tolist() == [[1, 2, 2, 3]]
+    assert alignment.read(labels, Window(1, 1, 1, 4))[0].tolist() == [[1, 2, 2, 3]]

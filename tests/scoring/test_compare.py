@@ -165,11 +165,19 @@ def test_a_notebook_shows_the_table_with_names_escaped(comparison: Comparison) -
 
 
 def test_resamples_without_a_class_are_said_to_be_left_out() -> None:
-    first, second = ({**matrices(seed, 2), "empty": ConfusionMatrix.empty(4, CITY.ignored)} for seed in (100, 200))
+    roofs = ConfusionMatrix(np.diag([0, 9, 0, 0]), CITY.ignored)
+    first, second = (without_snow(matrices(seed, 2)) | {"roofs.png": roofs} for seed in (100, 200))
     found = compare_matrices(first, second, CITY)
     share = found.classes["road"]["iou"]["undefined"]
     assert share == pytest.approx(1 / 27, abs=0.01)
-    assert f"resamples without a class are left out of its interval: <roof> {share:.1%}, road" in found.to_text()
+    assert f"resamples without a class are left out of its interval: road {share:.1%}\n" in found.to_text()
+
+
+def test_scenes_without_truth_are_no_scenes() -> None:
+    blank = {f"blank {i}": ConfusionMatrix.empty(4, CITY.ignored) for i in range(30)}
+    found = compare_matrices(matrices(100, 1) | blank, matrices(200, 1) | blank, CITY)
+    assert "1 scene: how figures vary over scenes is unknown, so there is no interval" in found.remarks
+    assert "10000 resamples of 1 scene," in found.to_text() and found.to_dict()["resampling"]["units"] == 1
 
 
 @pytest.mark.parametrize("scenes", [1, 4])
@@ -184,7 +192,7 @@ def test_few_scenes_say_the_smallest_p(scenes: int) -> None:
 
 def test_blocks_are_no_scenes() -> None:
     found = compare_matrices(matrices(100), matrices(200), CITY, resampling=Resampling(block=64))
-    assert "blocks side by side are alike" in " ".join(found.remarks) and "6 blocks of 64 px" in found.to_text()
+    assert "blocks near each other are alike" in " ".join(found.remarks) and "6 blocks of 64 px" in found.to_text()
     assert not [name for name in found.overall if "image" in name]
 
 

@@ -128,6 +128,14 @@ def test_one_scene_has_no_interval_and_says_so() -> None:
     assert found.notes == ("1 scene: how figures vary over scenes is unknown, so there is no interval",)
 
 
+def test_scenes_without_scored_truth_are_not_drawn() -> None:
+    scenes = simulated(np.random.default_rng(11), 7)
+    blank = [ConfusionMatrix.empty(3)] * 5
+    assert bounds(bootstrap(blank[:3] + scenes + blank)) == bounds(bootstrap(scenes))
+    nothing = bootstrap(blank)
+    assert np.isnan(bounds(nothing)).all() and nothing.overall["mean_iou"].undefined == 1
+
+
 def test_a_class_of_one_scene_has_no_interval() -> None:
     one, other = ConfusionMatrix(np.array([[5, 1], [2, 3]])), ConfusionMatrix(np.array([[7, 2], [0, 0]]))
     found = bootstrap([one, other])
@@ -142,7 +150,7 @@ def test_few_scenes_are_said_to_be_few() -> None:
 
 def test_blocks_are_flagged_and_have_no_averages_over_images() -> None:
     found = bootstrap(simulated(np.random.default_rng(7), 30), block=512)
-    assert found.resampling.unit == "blocks of 512 px" and "blocks side by side are alike" in found.notes[0]
+    assert found.resampling.unit == "blocks of 512 px" and "blocks near each other are alike" in found.notes[0]
     assert not [name for name in (*found.overall, *found.per_class) if "image" in name]
     assert "1 block of 512 px" in bootstrap(simulated(np.random.default_rng(7), 1), block=512).notes[0]
 

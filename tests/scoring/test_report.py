@@ -9,6 +9,7 @@ import pytest
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend, LegendClass
+from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
 
 LEGEND = Legend(
@@ -22,7 +23,14 @@ LEGEND = Legend(
 """The ignored class comes first, so that names and positions cannot be confused."""
 FIRST = np.array([[9] * 6, [0, 5, 1, 0, 0, 2], [0, 2, 3, 0, 1, 0], [0] * 6, [0] * 6])
 SECOND = np.array([[0] * 6, [0] * 6, [1, 0, 4, 0, 0, 0], [0] * 6, [0] * 6])
-REPORT = Report(LEGEND, {"a.png": ConfusionMatrix(FIRST, (0,)), "b.png": ConfusionMatrix(SECOND, (0,))}, ("note",))
+REPORT = Report(
+    LEGEND,
+    {
+        "a.png": Pair("map.tif", ConfusionMatrix(FIRST, (0,))),
+        "b.png": Pair("map2.tif", ConfusionMatrix(SECOND, (0,))),
+    },
+    ("note",),
+)
 IOU = {"roof": 5 / 10, "<road>": 7 / 12, "snow": None, "tree": 0.0}
 MEAN = (5 / 10 + 7 / 12 + 0) / 3
 
@@ -51,7 +59,12 @@ def test_json_holds_every_figure_and_null_for_nan() -> None:
     assert {name: row["iou"] for name, row in record["classes"].items()} == pytest.approx(IOU)
     assert (record["average"], record["mean_iou"]) == ("pooled", pytest.approx(MEAN))
     assert (record["scored_pixels"], record["missing_predictions"]) == (19, 2)
-    assert (record["absent_classes"], record["scenes"], record["notes"]) == (["snow"], ["a.png", "b.png"], ["note"])
+    assert (record["absent_classes"], list(record["scenes"]), record["notes"]) == (
+        ["snow"],
+        ["a.png", "b.png"],
+        ["note"],
+    )
+    assert record["schema"] == "geoseg.report/1"
     assert record["confusion"]["counts"] == (FIRST + SECOND).tolist()
     assert record["confusion"]["classes"] == ["cloud", "roof", "<road>", "snow", "tree"]
     assert (record["majority_class"], record["pixel_accuracy"]) == ("<road>", pytest.approx(12 / 19))
@@ -62,12 +75,16 @@ def test_a_row_holds_a_class_s_figures() -> None:
     assert list(rows) == ["roof", "<road>", "snow", "tree"]
     assert rows["<road>"] == {
         "class": "<road>",
+        "code": LEGEND.classes[2].code,
         "iou": pytest.approx(7 / 12),
         "precision": pytest.approx(7 / 8),
         "recall": pytest.approx(7 / 11),
         "f1": pytest.approx(14 / 19),
         "truth_pixels": 11,
         "predicted_pixels": 8,
+        "iou_by_average": rows["<road>"]["iou_by_average"],
+        "truth_hectares": None,
+        "predicted_hectares": None,
         "images": 2,
     }
 
@@ -97,7 +114,7 @@ def test_a_notebook_shows_a_table_with_names_escaped() -> None:
 
 
 def test_nothing_scored_is_no_number() -> None:
-    empty = Report(LEGEND, {"a.png": ConfusionMatrix.empty(5, (0,))})
+    empty = Report(LEGEND, {"a.png": Pair("map.tif", ConfusionMatrix.empty(5, (0,)))})
     record = json.loads(json.dumps(empty.to_dict(), allow_nan=False))
     assert record["mean_iou"] is record["pixel_accuracy"] is None and "mean IoU n/a" in empty.to_text()
     assert empty.absent == ["roof", "<road>", "snow", "tree"]

@@ -19,8 +19,9 @@ from geoseg.legend import DEEPGLOBE, NODATA, Legend, LegendClass
 from geoseg.raster.labels import Labels
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ClassRasterWriter
-from geoseg.scoring import score as score_module
-from geoseg.scoring.score import find_pairs, score
+from geoseg.scoring import tally as tally_module
+from geoseg.scoring.inputs import find_pairs
+from geoseg.scoring.score import score
 
 MakeRaster = Callable[..., Path]
 ROAD, ROOF, TREE = (90, 90, 90), (220, 0, 0), (0, 99, 0)
@@ -68,7 +69,7 @@ def test_windows_add_up_to_the_whole(
     rgb[:, 20:22, 30] = [[255], [0], [0]]
     maps, truth = make_raster(index(1), "map.tif", **place), make_raster(rgb, "truth.tif", **place)
     whole = score(maps, truth, DEEPGLOBE)
-    monkeypatch.setattr(score_module, "WINDOW", side)
+    monkeypatch.setattr(tally_module, "WINDOW", side)
     windowed = score(maps, truth, DEEPGLOBE)
     assert windowed.matrix == whole.matrix and windowed.notes == whole.notes and whole.matrix.total == 37 * 53 - 2
 
@@ -85,7 +86,7 @@ def test_undefined_colours_are_ignored_and_counted(make_raster: MakeRaster) -> N
 def test_a_map_of_half_the_size_is_laid_over_by_nearest(
     make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch, georeferenced: bool
 ) -> None:
-    monkeypatch.setattr(score_module, "WINDOW", 3)
+    monkeypatch.setattr(tally_module, "WINDOW", 3)
     truth = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [4, 4, 4, 4], [4, 4, 0, 0]], np.uint8)
     coarse, fine = ({"transform": HALF}, {}) if georeferenced else [{"crs": None, "transform": None}] * 2
     maps = make_raster(np.array([[0, 1], [4, 4]], np.uint8), "map.tif", **coarse)
@@ -96,8 +97,8 @@ def test_a_map_of_half_the_size_is_laid_over_by_nearest(
 
 def test_a_map_elsewhere_is_refused_with_both_grids(make_raster: MakeRaster) -> None:
     truth = make_raster(index(2), "truth.tif")
-    maps = make_raster(index(1), "map.tif", transform=Affine(0.5, 0, 441_758.5, 0, -0.75, 5_417_386.25))
-    with pytest.raises(GridMismatch, match=r"map.tif .*origin \(441758.5.*truth.tif .*origin \(441754.5"):
+    maps = make_raster(index(1), "map.tif", transform=Affine(0.5, 0, 441_854.5, 0, -0.75, 5_417_386.25))
+    with pytest.raises(GridMismatch, match=r"map.tif .*origin \(441854.5.*truth.tif .*origin \(441754.5.*no ground"):
         score(maps, truth, DEEPGLOBE)
 
 

@@ -1,4 +1,4 @@
-"""Numbers of ../shared/vectors: losses and splits as worked out by others' code."""
+"""Numbers of ../shared/vectors: losses, splits and calibration as worked out by others' code."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from geoseg.datasets.splits import PAPER_SIZES, glnet_stems, paper_order
+from geoseg.scoring.calibration import Reliability
 from geoseg.training.losses import loss_sum
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
@@ -31,6 +33,16 @@ def test_losses():
     assert cross_entropy.total.item() == pytest.approx(record["weighted_ce_sum"], rel=1e-6)
     assert focal.total.item() == pytest.approx(record["focal_sum"], rel=1e-6)
     assert focal.mean().item() == pytest.approx(record["focal_over_sum_of_weights"], rel=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_calibration(dtype):
+    record = read("calibration")
+    shares = np.array(record["probabilities"], dtype)
+    truth, prediction = np.array([record["truth"]], np.uint8), shares.argmax(1)[None].astype(np.uint8)
+    found = Reliability.from_pair(truth, prediction, shares.max(1)[None], shares.shape[1])
+    values = found.ece(record["bins"]), found.rms(record["bins"]), found.maximum(record["bins"])
+    assert values == pytest.approx((record["ece_l1"], record["l2"], record["max"]), abs=5e-5)
 
 
 @pytest.fixture

@@ -1,0 +1,289 @@
+"""geoseg.estimate_areas: from a map and labelled points, or from a matrix of counts, to areas with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.errors import InputError
+from geoseg.legend import NO_CLASS, Legend
+from geoseg.points import SamplePoints, is_empty, read_points, read_table
+from geoseg.scoring.area import AreaEstimates, olofsson_2014, stehman_2014
+from geoseg.scoring.design import KEY, REFERENCE
+from geoseg.scoring.strata import ClassMap
+
+STRATUM = "stratum"
+LISTED = 8
+"""Values that a message lists at most."""
+
+
+def estimate_areas(
+    map: str | Path,
+    sample: SamplePoints | str | Path,
+    legend: Legend | str | Path | None = None,
+    *,
+    key: str | Path | None = None,
+    label_field: str = REFERENCE,
+    stratum_field: str = STRATUM,
+    level: float = 0.95,
+    drop_unlabelled: bool = False,
+    progress: bool = False,
+) -> AreaEstimates:
+    """Estimate the true area of a map's classes, and its accuracy, from points that were drawn at random and labelled.
+
+    Without a column of strata, or where the strata are the map's own classes: ``olofsson_2014``. Where the sample was
+    drawn from the strata of another map, whose sizes ``design_sample`` noted in the points: ``stehman_2014``. Areas are
+    true areas on the ellipsoid, in hectares. The map is read once, in windows.
+
+    Args:
+        map: a class raster with a CRS and a transform.
+        sample: points, or their file (``read_points``), in any CRS.
+        legend: a legend, its name, or its file. None takes the one in the map's tags, else DeepGlobe's.
+        key: the file of strata that ``design_sample`` put aside.
+        label_field: column of the reference classes, by name or code.
+        stratum_field: column of the stratum that each point was drawn from.
+        level: confidence level of the intervals.
+        drop_unlabelled: leave out points without a label, or missing from the file. That is sound only where being
+            labelled has nothing to do with the class.
+
+    Raises InputError: unknown classes, points without a label, points of a design where the map holds no class,
+    classes with fewer than two points, a raster as sample.
+    """
+    points = sample if isinstance(sample, SamplePoints) else read_points(sample)
+    points = _with_strata(points, key)
+    with ClassMap(map, legend, progress) as strata:
+        reference = reference_classes(points, label_field, strata)
+        points, reference, notes = _labelled(points, reference, label_field, stratum_field, drop_unlabelled)
+        seen = _look_at(strata, points)
+    seen, reference, more = _on_the_map(seen, reference, strata.name, stratum_field)
+    notes = (*strata.notes, *seen.notes, *notes, *more, *_say_assumed(seen.points, stratum_field))
+    if not len(reference):
+        raise InputError(f"{points.name}: no labelled point lies on {strata.name}")
+    if seen.own_strata(strata, stratum_field):
+        found = _by_own_classes(seen, reference, strata, level)
+        return replace(found, notes=(*notes, *_remarks(found)))
+    found, more = _by_other_strata(seen, reference, strata, stratum_field, level)
+    return replace(found, notes=(*notes, *more, *_remarks(found)))
+
+
+def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level: float = 0.95) -> AreaEstimates:
+    """Estimate from a CSV file of counts: rows map classes, columns reference classes (``olofsson_2014``).
+
+    The first column names the map's classes. A column ``area_ha`` has their mapped areas in hectares, or a column
+    ``pixels`` their pixels of ``pixel_ha`` hectares each. The other columns are named like the rows; a class that only
+    one side has gets a row or a column of zeros. Raises InputError.
+    """
+    path = Path(path)
+    table = read_table(path)
+    first, *others = table
+    size = next((name for name in ("area_ha", "pixels") if name in others), None)
+    if size is None or (size == "pixels") != (pixel_ha is not None):
+        raise InputError(f"{path}: needs a column area_ha, or a column pixels and --pixel-ha")
+    rows, columns = [str(name) for name in table[first]], [name for name in others if name != size]
+    classes = tuple(dict.fromkeys([*rows, *columns]))
+    counts, sizes = np.zeros((len(classes), len(classes)), np.int64), np.zeros(len(classes))
+    if len(set(rows)) < len(rows):
+        raise InputError(f"{path}: names a class of the map in two rows")
+    place = [classes.index(name) for name in rows]
+    sizes[place] = _numbers(table[size], size, path)
+    for name in columns:
+        counts[place, classes.index(name)] = _numbers(table[name], name, path, whole=True)
+    pixels = sizes if size == "pixels" else None
+    found = olofsson_2014(counts, sizes * (pixel_ha or 1.0), classes, level=level, pixels=pixels)
+    return replace(found, notes=_remarks(found))
+
+
+def reference_classes(points: SamplePoints, field: str, strata: ClassMap) -> np.ndarray:
+    """(n,) int stratum numbers of the labels in a column, by name or code; NO_CLASS without one, or ignored.
+
+    Raises InputError that lists labels which are no class.
+    """
+    ignored = [*strata.legend.ignore, *strata.legend.names]
+    table = {str(name).casefold(): NO_CLASS for name in ignored} | _stratum_numbers(strata)
+    labels = [_label(value) for value in points.column(field)]
+    unknown = sorted({label for label in labels if label and label not in table})
+    if unknown:
+        listed = ", ".join(repr(label) for label in unknown[:LISTED]) + (", ..." if len(unknown) > LISTED else "")
+        raise InputError(
+            f"{points.name}: column {field!r} holds {listed}: no class of the legend {strata.legend.name!r} "
+            f"({', '.join(strata.classes)}), by name or by code"
+        )
+    return np.array([table[label] if label else NO_CLASS for label in labels], int)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The map's sizes, and what it holds at the points."""
+
+    points: SamplePoints
+    mapped: np.ndarray
+    """(n,) int stratum numbers at the points; NO_CLASS off the map, on nodata and on ignored classes."""
+    pixels: np.ndarray
+    hectares: np.ndarray
+    notes: tuple[str, ...]
+
+    def where(self, chosen: np.ndarray) -> _Seen:
+        return replace(self, points=self.points.where(chosen), mapped=self.mapped[chosen])
+
+    def own_strata(self, strata: ClassMap, field: str) -> bool:
+        """True where nothing says that the points were drawn from anything else than this map's classes."""
+        if field not in self.points.columns:
+            return True
+        table = _stratum_numbers(strata)
+        drawn = np.array([table.get(_label(value), NO_CLASS) for value in self.points.column(field)])
+        sizes = "stratum_pixels" in self.points.columns
+        same = not sizes or (self.points.numbers("stratum_pixels") == self.pixels[self.mapped]).all()
+        return bool((drawn == self.mapped).all() and same)
+
+
+def _with_strata(points: SamplePoints, key: str | Path | None) -> SamplePoints:
+    if key is not None:
+        return points.joined(key)
+    if KEY in points.columns:
+        raise InputError(f"{points.name}: its strata were put aside in {points.columns[KEY][0]}; give that as --key")
+    return points
+
+
+def _say_assumed(points: SamplePoints, stratum_field: str) -> list[str]:
+    if stratum_field in points.columns:
+        return []
+    return [f"no column {stratum_field!r}: taken as drawn at random from the whole map, or from each of its classes"]
+
+
+def _labelled(
+    points: SamplePoints, reference: np.ndarray, field: str, stratum_field: str, drop: bool
+) -> tuple[SamplePoints, np.ndarray, list[str]]:
+    """The points with a label, or InputError where there are others and they were not given up."""
+    labelled, gone = reference != NO_CLASS, _missing_points(points, stratum_field)
+    without = int((~labelled).sum())
+    if not without and not gone:
+        return points, reference, []
+    parts = [f"{without} of {len(points)} points have no class in column {field!r}"] if without else []
+    parts += [f"{gone} points of the design are missing from the file"] if gone else []
+    if not drop:
+        raise InputError(
+            f"{points.name}: {' and '.join(parts)}: label them, or leave them out with --drop-unlabelled, which is "
+            "sound only where being labelled has nothing to do with the class"
+        )
+    note = f"{' and '.join(parts)}, left out: the estimate holds only if they are like the others of their stratum"
+    return points.where(labelled), reference[labelled], [note]
+
+
+def _missing_points(points: SamplePoints, stratum_field: str) -> int:
+    """Points that the design drew and the file no longer has, of the strata it still has points of."""
+    if stratum_field not in points.columns or "stratum_points" not in points.columns:
+        return 0
+    _, first, have = np.unique(points.column(stratum_field).astype(str), return_index=True, return_counts=True)
+    drawn = points.numbers("stratum_points")[first]
+    if (have > drawn).any():
+        raise InputError(f"{points.name}: has more points of a stratum than were drawn, so it is no random sample")
+    return int((drawn - have).sum())
+
+
+def _look_at(strata: ClassMap, points: SamplePoints) -> _Seen:
+    """Read the map once: pixels and true areas of its classes, and the class at each point."""
+    placed = points.to_crs(strata.grid.crs)
+    nowhere = ~(np.isfinite(placed.x) & np.isfinite(placed.y))
+    x, y = (np.where(nowhere, 0, part) for part in (placed.x, placed.y))
+    col, row = (np.where(nowhere, -1, np.floor(part)).astype(np.int64) for part in ~strata.grid.transform @ (x, y))
+    tally, mapped = strata.tally(), np.full(len(points), NO_CLASS)
+    for window, index in strata.windows("reading"):
+        tally.add(window, index)
+        here = (row >= window.row) & (row < window.row_stop) & (col >= window.col) & (col < window.col_stop)
+        mapped[here] = index[row[here] - window.row, col[here] - window.col]
+    sizes = (values[: len(strata.classes)].copy() for values in (tally.counts, tally.hectares))
+    assumed = points.crs is None
+    notes = (f"{points.name}: says no CRS, taken as the map's ({strata.grid.crs.to_string()})",) if assumed else ()
+    return _Seen(points, mapped, *sizes, notes)
+
+
+def _on_the_map(
+    seen: _Seen, reference: np.ndarray, name: str, stratum_field: str
+) -> tuple[_Seen, np.ndarray, list[str]]:
+    """The points at which the map holds a class; others are outside the area that is estimated."""
+    on = seen.mapped != NO_CLASS
+    off = int((~on).sum())
+    if not off:
+        return seen, reference, []
+    if stratum_field in seen.points.columns:
+        raise InputError(
+            f"{name}: holds no class at {off} of the {len(on)} points of {seen.points.name} that were drawn by strata, "
+            "so it is not a map of the area that was sampled; wrong CRS, or another extent?"
+        )
+    note = f"{off} of {len(on)} points lie where the map holds no class, left out: the estimate is of the map's area"
+    return seen.where(on), reference[on], [note]
+
+
+def _by_own_classes(seen: _Seen, reference: np.ndarray, strata: ClassMap, level: float) -> AreaEstimates:
+    number = len(strata.classes)
+    cells = np.bincount(seen.mapped * number + reference, minlength=number**2)
+    counts = cells.reshape(number, number)
+    return olofsson_2014(counts, seen.hectares, strata.classes, level=level, pixels=seen.pixels)
+
+
+def _by_other_strata(
+    seen: _Seen, reference: np.ndarray, strata: ClassMap, field: str, level: float
+) -> tuple[AreaEstimates, list[str]]:
+    points = seen.points
+    missing = [name for name in ("stratum_ha", "stratum_pixels") if name not in points.columns]
+    if missing:
+        raise InputError(
+            f"{points.name}: column {field!r} is not the map's class at every point, so the sample was drawn from "
+            "other strata; their sizes must be known: columns stratum_ha and stratum_pixels, as geoseg design writes"
+        )
+    names, first, stratum = np.unique(points.column(field).astype(str), return_index=True, return_inverse=True)
+    sizes = [points.numbers(name) for name in ("stratum_ha", "stratum_pixels")]
+    if any((size != size[first][stratum]).any() for size in sizes):
+        raise InputError(f"{points.name}: points of one stratum disagree on its stratum_ha or stratum_pixels")
+    found = stehman_2014(
+        stratum,
+        seen.mapped,
+        reference,
+        sizes[0][first],
+        units=sizes[1][first],
+        classes=strata.classes,
+        strata=tuple(names),
+        mapped=seen.hectares,
+        level=level,
+    )
+    total, mapped = sizes[0][first].sum(), seen.hectares.sum()
+    notes = ["the points were drawn from the strata of another map, or of another state of this one"]
+    if abs(total - mapped) > 1e-4 * total:
+        notes.append(f"areas are estimated for the {total:,.2f} ha of the strata; the map covers {mapped:,.2f} ha")
+    return found, notes
+
+
+def _remarks(found: AreaEstimates) -> tuple[str, ...]:
+    """Figures that say less than they seem to."""
+    users, units = found.users, found.counts.sum(0)
+    wilson = [name for k, name in enumerate(found.classes) if users.error[k] == 0 and users.low[k] < users.high[k]]
+    unseen = [name for k, name in enumerate(found.classes) if found.mapped[k] and not units[k]]
+    remarks = [f"user's accuracy is 0 or 1, with Wilson's interval: {', '.join(wilson)}"] if wilson else []
+    remarks += [f"never seen in the reference, so the area of 0 has no interval: {', '.join(unseen)}"] if unseen else []
+    return tuple(remarks)
+
+
+def _stratum_numbers(strata: ClassMap) -> dict[str, int]:
+    """The number of each stratum by its code and by its name; a name that looks like another's code is a name."""
+    codes = {str(code): k for k, code in enumerate(strata.codes)}
+    return codes | {name.casefold(): k for k, name in enumerate(strata.classes)}
+
+
+def _label(value: object) -> str:
+    """7, 7.0, "7" and " 7 " are one label; names are compared without regard to case."""
+    if is_empty(value):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().casefold()
+
+
+def _numbers(values: np.ndarray, name: str, path: Path, whole: bool = False) -> np.ndarray:
+    try:
+        numbers = np.array([float(value or 0) for value in values])
+    except ValueError as error:
+        raise InputError(f"{path}: column {name!r} holds a value that is no number ({error})") from error
+    if (numbers < 0).any() or not np.isfinite(numbers).all() or (whole and (numbers % 1).any()):
+        kind = "a whole number" if whole else "a number"
+        raise InputError(f"{path}: column {name!r} holds a value that is not {kind} >= 0")
+    return numbers
