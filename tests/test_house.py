@@ -64,7 +64,7 @@ def imported_modules(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geoseg"):
-            names.add(node.module)
+            names |= {f"geoseg.{alias.name}" for alias in node.names} if node.module == "geoseg" else {node.module}
         assert not (isinstance(node, ast.ImportFrom) and node.level and path.parent.name != "cli"), f"{path}: relative"
     return {name.removeprefix("geoseg").lstrip(".").replace(".", "/") + ".py" for name in names - {"geoseg"}}
 

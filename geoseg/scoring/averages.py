@@ -37,6 +37,11 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def with_truth(self) -> Scenes:
+        """Only those with scored truth, as the others are a sample of nothing; all, where none has any."""
+        there = metrics.total(self.counts) > 0
+        return Scenes(self.counts[there], self.ignored) if there.any() else self
+
     @property
     def once(self) -> np.ndarray:
         """(n,) float64 weights that take each scene once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -65,25 +65,14 @@ class Comparison:
     @property
     def classes(self) -> dict[str, dict[str, Record]]:
         """By the names of the scored classes, then by those of Figures.per_class."""
-        return {self.legend.names[i]: self._of_class(i) for i in self.legend.scored}
+        return {self.legend.names[i]: self._class(i) for i in self.legend.scored}
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the intervals and p-values do not say."""
-        found, resampling = list(self.differences.notes), self.differences.resampling
-        holding = {self.legend.names[i]: self.differences.holding[i] for i in self.legend.scored}
-        if few := [name for name, units in holding.items() if units < 2 <= len(self.truths)]:
-            found.append(f"no interval for classes in the truth of fewer than two {resampling.unit}: {', '.join(few)}")
-        for name, record in ((name, self.classes[name]["iou"]) for name, units in holding.items() if not units):
-            if (record["a"] is None) != (record["b"] is None):
-                only = "A" if record["b"] is None else "B"
-                found.append(
-                    f"{name} is in no truth, but {only} has it: it counts as 0 in the mean IoU of {only} alone"
-                )
-        if self.test.smallest >= USUAL_P:
-            differing = resampling.count(self.test.differing)
-            found.append(f"the maps differ in {differing}: no p-value can be below {self.test.smallest:.3g}")
-        return tuple(found)
+        differing = self.differences.resampling.count(self.test.differing)
+        bound = f"the maps differ in {differing}: no p-value can be below {self.test.smallest:.3g}"
+        return (*self.differences.notes, *self._class_remarks(), *([bound] if self.test.smallest >= USUAL_P else []))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it: NaN becomes null."""
@@ -93,7 +82,7 @@ class Comparison:
             "a": self.names[0],
             "b": self.names[1],
             "difference": "b - a",
-            "resampling": asdict(resampling) | {"unit": resampling.unit, "units": len(self.truths)},
+            "resampling": asdict(resampling) | {"unit": resampling.unit, "units": self.differences.units},
             "test": test,
             "overall": self.overall,
             "classes": self.classes,
@@ -104,13 +93,11 @@ class Comparison:
     def to_text(self) -> str:
         """A table for the terminal: the figures of all classes, then the IoU of each."""
         table, resampling, test = self._table(), self.differences.resampling, self.test
-        units, differing = resampling.count(len(self.truths)), resampling.count(test.differing)
+        units, differing = resampling.count(self.differences.units), resampling.count(test.differing)
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
-            "  ".join(
-                f"{cell:>{width}}" if place else f"{cell:{width}}" for place, (cell, width) in enumerate(cells)
-            ).rstrip()
-            for cells in (zip(line, widths, strict=True) for line in table)
+            "  ".join([title.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip()
+            for title, *cells in table
         ]
         way = "all" if test.exact else "drawn"
         return "\n".join(
@@ -129,7 +116,21 @@ class Comparison:
         caption = f"A: {escape(self.names[0])}, B: {escape(self.names[1])}"
         return f"<table><caption>{caption}</caption><tr><th>{'</th><th>'.join(head)}</th></tr>{rows}</table>"
 
-    def _of_class(self, i: int) -> dict[str, Record]:
+    def _class_remarks(self) -> Iterator[str]:
+        iou = {name: figures["iou"] for name, figures in self.classes.items()}
+        holding = {self.legend.names[i]: self.differences.holding[i] for i in self.legend.scored}
+        if few := [name for name, units in holding.items() if units < 2 <= self.differences.units]:
+            unit = self.differences.resampling.unit
+            yield f"no interval for classes in the truth of fewer than two {unit}: {', '.join(few)}"
+        undefined = {name: iou[name]["undefined"] for name, units in holding.items() if units > 1}
+        if left_out := [f"{name} {share:.1%}" for name, share in undefined.items() if share]:
+            yield f"resamples without a class are left out of its interval: {', '.join(left_out)}"
+        for name, record in iou.items():
+            if (record["a"] is None) != (record["b"] is None):
+                only = "B" if record["a"] is None else "A"
+                yield f"{name} is in {only} alone, neither in a truth nor in the other map: 0 in {only}'s mean IoU"
+
+    def _class(self, i: int) -> dict[str, Record]:
         a, b = (figures.per_class for figures in self.figures)
         tests = {"iou": {"p": float(self.test.iou[i]), "p_holm": float(self.test.iou_holm[i])}}
         return {

@@ -105,7 +105,7 @@ class Intervals:
     resampling: Resampling
     """How the units were drawn."""
     units: int
-    """Number of scenes or blocks."""
+    """Number of scenes or blocks with scored truth."""
     holding: tuple[int, ...]
     """Of each class index: the units whose scored truth has it. Below 2 the class has no interval."""
     overall: Mapping[str, Interval]
@@ -147,9 +147,10 @@ def bootstrap(
         matrices: one a scene; or one a block, where ``block`` is given.
         draws, seed, level, block: as Resampling has them.
 
-    Memory does not grow with scenes times draws. Raises UsageError, and InputError for matrices of several legends.
+    Units without scored truth are not drawn. Memory does not grow with scenes times draws. Raises UsageError, and
+    InputError for matrices of several legends.
     """
-    scenes, resampling = Scenes.of(matrices), Resampling(draws, seed, level, block)
+    scenes, resampling = Scenes.of(matrices).with_truth(), Resampling(draws, seed, level, block)
     return _intervals(scenes, resampling, lambda weights: Figures.of(scenes, weights, resampling.averages))
 
 
@@ -161,7 +162,7 @@ def bootstrap_difference(
     Args:
         first, second: one matrix a unit each, in one order.
     """
-    before, after = Scenes.of(first), Scenes.of(second)
+    before, after = Scenes.of(first).with_truth(), Scenes.of(second).with_truth()
     averages = resampling.averages
 
     def difference(weights: np.ndarray) -> Figures:

@@ -48,7 +48,7 @@ class SignFlip:
 def sign_flip(
     first: Iterable[ConfusionMatrix], second: Iterable[ConfusionMatrix], draws: int = 10_000, seed: int = 0
 ) -> SignFlip:
-    """Test whether second and first differ, by exchanging the two matrices of scenes (Good 2005, paired comparisons).
+    """Test whether second and first differ, by exchanging the two matrices of scenes.
 
     Args:
         first, second: one matrix a scene each, of the same truth, in one order.
@@ -61,16 +61,9 @@ def sign_flip(
     before, after = Scenes.of(first), Scenes.of(second)
     moved = (before.counts != after.counts).any((1, 2))
     differing = int(moved.sum())
-    exact = differing <= MOST_ENUMERATED
-    at_once = weightings_at_once(before)
+    exact, at_once = differing <= MOST_ENUMERATED, weightings_at_once(before)
     exchanges = _all(differing, at_once) if exact else _drawn(differing, draws, seed, at_once)
-    found = _differences(before, after, np.zeros((1, len(before))))[0]
-    hits, count = np.zeros(len(found), np.int64), 0
-    for some in exchanges:
-        flips = np.zeros((len(some), len(before)))
-        flips[:, moved] = some
-        hits += (np.abs(_differences(before, after, flips)) >= np.abs(found) - ROUNDING).sum(0)
-        count += len(some)
+    hits, count = _as_large(before, after, moved, exchanges)
     p = hits / count if exact else (hits + 1) / (count + 1)
     p[2:][metrics.support(before.counts).sum(0) == 0] = math.nan
     return SignFlip(float(p[0]), float(p[1]), p[2:], holm(p[2:]), count, exact, differing)
@@ -84,6 +77,20 @@ def holm(p: np.ndarray) -> np.ndarray:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def _as_large(
+    before: Scenes, after: Scenes, moved: np.ndarray, exchanges: Iterator[np.ndarray]
+) -> tuple[np.ndarray, int]:
+    """(2 + K,) exchanges of the moved scenes whose differences are as large as those found; and of how many."""
+    found = np.abs(_differences(before, after, np.zeros((1, len(before)))))
+    hits, count = np.zeros(found.shape[1], np.int64), 0
+    for some in exchanges:
+        flips = np.zeros((len(some), len(before)))
+        flips[:, moved] = some
+        hits += (np.abs(_differences(before, after, flips)) >= found - ROUNDING).sum(0)
+        count += len(some)
+    return hits, count
 
 
 def _differences(before: Scenes, after: Scenes, flips: np.ndarray) -> np.ndarray:

@@ -48,6 +48,21 @@ def test_several_scenes_go_to_a_folder(make_raster: Callable[..., Path], trained
     assert sorted(path.name for path in (tmp_path / "maps").glob("*.tif")) == ["a.tif", "b.tif"]
 
 
+def test_compare(make_raster: Callable[..., Path]) -> None:
+    truth = np.arange(37 * 53, dtype=np.uint8).reshape(37, 53) % 3
+    for stem in "xyz":
+        make_raster(truth, f"truth/{stem}.tif")
+        first, second = make_raster(np.roll(truth, 1), f"a/{stem}.tif"), make_raster(truth, f"b/{stem}.tif")
+    words = ("compare", first.parent, second.parent, first.parent.parent / "truth", "--legend", "deepglobe")
+    record = json.loads(run(*words, "--json", "--draws", 1500, "--seed", 4, "--level", 0.9, "-q").stdout)
+    assert [record["resampling"][name] for name in ("draws", "seed", "level", "units")] == [1500, 4, 0.9, 3]
+    assert (record["overall"]["mean_iou"]["b"], record["overall"]["mean_iou"]["p"]) == (1, 2 / 8)
+    result = run(*words)
+    assert "90 % interval" not in result.stdout and "95 % interval" in result.stdout
+    assert "A: 3 pair(s)" in result.stderr
+    assert "1000" in run(*words, "--draws", 10, code=2).stderr
+
+
 def test_dry_run_writes_nothing(make_raster: Callable[..., Path], trained_run: Path, tmp_path: Path) -> None:
     scene = make_raster(np.ones((3, 100, 90), np.uint8))
     words = ("predict", scene, "-o", tmp_path / "map.tif", "--model", trained_run, "--window", 40, "--overlap", 8)

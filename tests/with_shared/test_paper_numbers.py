@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import DEEPGLOBE
+from geoseg.scoring.averages import average_iou
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
 
@@ -23,6 +25,7 @@ IOU = {
 """Pooled over the 80 test scenes, unknown truth left out; science.md, A4."""
 MEAN_IOU = {"baseline": 0.4177, "focal": 0.3796, "augment": 0.5144}
 PIXEL_ACCURACY = {"baseline": 0.6800, "focal": 0.6304, "augment": 0.6745}
+KAPPA = {"baseline": 0.501, "focal": 0.457, "augment": 0.550}
 
 
 @pytest.fixture(params=IOU)
@@ -42,6 +45,17 @@ def test_the_paper_s_matrices_pool_to_these_ious(matrix: ConfusionMatrix, settin
     assert iou[:6].round(4).tolist() == IOU[setting] and np.isnan(iou[6])
     assert round(matrix.mean_iou(), 4) == MEAN_IOU[setting]
     assert round(matrix.pixel_accuracy(), 4) == PIXEL_ACCURACY[setting]
+    assert round(matrix.kappa(), 3) == KAPPA[setting]
+    wrong = matrix.quantity_disagreement() + matrix.allocation_disagreement()
+    assert wrong == pytest.approx(1 - matrix.pixel_accuracy())
+
+
+def test_the_percentages_the_paper_s_text_argues_with(matrix: ConfusionMatrix, setting: str) -> None:
+    rows = matrix.row_percent()
+    assert rows[:6].sum(1) == pytest.approx([100] * 6) and np.isnan(rows[6]).all()
+    if setting == "baseline":
+        # "Little evidence that rare classes are taken for agriculture": rangeland 47 %, barren 39 %.
+        assert rows[[2, 5], 1].round().tolist() == [47, 39]
 
 
 def test_the_matrices_count_every_pixel_of_the_80_test_scenes(matrix: ConfusionMatrix) -> None:
@@ -50,9 +64,12 @@ def test_the_matrices_count_every_pixel_of_the_80_test_scenes(matrix: ConfusionM
     assert (matrix.total, matrix.missing) == (80 * 1024**2 - 7899, 0)
 
 
-def test_pooled_means_of_the_averaging_example() -> None:
+def test_averages_of_the_averaging_example() -> None:
     record = json.loads((VECTORS / "averaging.json").read_text())
     pairs = zip(np.array(record["truth"], np.uint8), np.array(record["pred"], np.uint8), strict=True)
-    matrix = sum((ConfusionMatrix.from_pair(*pair, classes=3) for pair in pairs), start=ConfusionMatrix.empty(3))
-    assert matrix.iou() == pytest.approx(record["pooled_iou"], abs=1e-7)
-    assert matrix.mean_iou() == pytest.approx(record["pooled_mean"], abs=1e-7)
+    scenes = [ConfusionMatrix.from_pair(*pair, classes=4) for pair in pairs]
+    pooled, image = average_iou(scenes, "pooled"), average_iou(scenes, "image")
+    assert pooled.iou == pytest.approx([*record["pooled_iou"], math.nan], abs=1e-7, nan_ok=True)
+    assert float(pooled.mean) == pytest.approx(record["pooled_mean"], abs=1e-7)
+    assert image.iou == pytest.approx([*record["per_image_union_nonempty"], math.nan], abs=1e-7, nan_ok=True)
+    assert float(image.mean) == pytest.approx(0.6111, abs=5e-5)
