@@ -18,6 +18,8 @@ log = logging.getLogger("geoseg")
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @options.legend
+@options.prediction_legend
+@options.mapping
 @click.option(
     "--draws",
     type=click.IntRange(min=1000),
@@ -32,7 +34,8 @@ log = logging.getLogger("geoseg")
 @options.json
 @options.quiet
 @options.debug
-def compare(first: Path, second: Path, truth: Path, as_json: bool, **given) -> None:
+@click.pass_obj
+def compare(obj: dict, first: Path, second: Path, truth: Path, as_json: bool, **given) -> None:
     """Compare the maps A and B of one TRUTH: the difference B - A of every figure, with interval and p-value.
 
     Each is a raster as geoseg score takes it, or a folder of them, matched by stem. The scenes are drawn again, the
@@ -40,7 +43,7 @@ def compare(first: Path, second: Path, truth: Path, as_json: bool, **given) -> N
     """
     import geoseg
 
-    comparison = geoseg.compare(first, second, truth, **given)
+    comparison = geoseg.compare(first, second, truth, progress=obj["progress"], **given)
     for note in comparison.notes:
         log.info(note)
     click.echo(json.dumps(comparison.to_dict()) if as_json else comparison.to_text())

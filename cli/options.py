@@ -56,6 +56,14 @@ PIXELS = click.IntRange(min=1)
 legend = click.option(
     "--legend", metavar="NAME|FILE", help="The classes: deepglobe, or a JSON file with codes, names and colours."
 )
+prediction_legend = click.option(
+    "--pred-legend", "prediction_legend", metavar="NAME|FILE", help="The map's classes, where its legend is another."
+)
+mapping = click.option(
+    "--mapping",
+    metavar="FILE.json",
+    help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
+)
 bands = click.option(
     "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
 )

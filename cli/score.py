@@ -17,13 +17,8 @@ log = logging.getLogger("geoseg")
 @click.argument("pred", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @options.legend
-@click.option("--pred-legend", metavar="NAME|FILE", help="The map's classes, where its legend is another.")
-@click.option(
-    "--mapping",
-    type=click.Path(path_type=Path),
-    metavar="FILE.json",
-    help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
-)
+@options.prediction_legend
+@options.mapping
 @click.option(
     "--average",
     type=click.Choice(["pooled", "image", "image-present", "image-absent0", "image-absent1"]),
@@ -62,7 +57,6 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     """
     import geoseg
 
-    given["prediction_legend"] = given.pop("pred_legend")
     report = geoseg.score(pred, truth, legend, progress=obj["progress"], **given)
     for note in report.notes:
         log.info(note)

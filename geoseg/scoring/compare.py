@@ -96,8 +96,7 @@ class Comparison:
         units, differing = resampling.count(self.differences.units), resampling.count(test.differing)
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
-            "  ".join([title.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip()
-            for title, *cells in table
+            "  ".join([title.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip() for title, *cells in table
         ]
         way = "all" if test.exact else "drawn"
         return "\n".join(
@@ -151,6 +150,8 @@ def compare(
     truth: str | Path,
     legend: Legend | str | Path | None = None,
     *,
+    prediction_legend: Legend | str | Path | None = None,
+    mapping: str | Path | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
@@ -160,7 +161,8 @@ def compare(
     """Compare two maps, or the maps of two folders, on the same truth.
 
     Args:
-        first, second, truth, legend: maps A and B, and the rest, as geoseg.score takes them.
+        first, second, truth, legend, prediction_legend, mapping: maps A and B, and the rest, as geoseg.score takes them;
+            the last two are of both maps.
         draws: resamples of the scenes, and exchanges of the test, >= 1000.
         seed: of both.
         level: share of the resamples inside an interval.
@@ -170,10 +172,22 @@ def compare(
     scored or the two were not scored on the same truth pixels.
     """
     resampling = Resampling(draws, seed, level, block)
-    a = score(first, truth, legend=legend, block=block, progress=progress)
-    b = score(second, truth, legend=a.legend, block=block, progress=progress)
+    joining = {"prediction_legend": prediction_legend, "mapping": mapping}
+    joined = any(part is not None for part in joining.values())
+    a = score(first, truth, legend, block=block, progress=progress, **joining)
+    # What was found for A holds for B, but for legends that are joined anew, which end in the same classes.
+    b = score(second, truth, legend if joined else a.legend, block=block, progress=progress, **joining)
+    _require_same_classes(a, b, (str(first), str(second)))
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
     return compare_matrices(_units(a, block), _units(b, block), a.legend, (str(first), str(second)), resampling, notes)
+
+
+def _require_same_classes(a: Report, b: Report, names: tuple[str, str]) -> None:
+    if a.legend.names != b.legend.names:
+        raise InputError(
+            f"{names[0]} is scored in the classes {', '.join(a.legend.names)}, {names[1]} in "
+            f"{', '.join(b.legend.names)}; name one legend for both"
+        )
 
 
 def _units(report: Report, block: int | None) -> dict[str, ConfusionMatrix]:

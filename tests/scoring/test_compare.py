@@ -235,3 +235,16 @@ def test_the_legend_in_a_map_s_tags_holds_for_both(make_raster: MakeRaster, tmp_
 def test_too_few_draws_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least 1000 draws, got 10"):
         geoseg.compare(tmp_path / "no.tif", tmp_path / "no.tif", tmp_path / "no.tif", draws=10)
+
+
+def test_two_maps_of_another_legend_are_joined_to_the_truth_s(make_raster: MakeRaster, tmp_path: Path) -> None:
+    land = Legend("land", (LegendClass(1, "built", (9, 9, 9)), LegendClass(2, "snow", (250, 250, 250))))
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"truth": {"<roof>": "built", "road": "built"}}', encoding="utf-8")
+    truth = make_raster(np.array([[10, 20, 30, 30, 5]], np.uint8), "truth.tif")
+    a = make_raster(np.array([[1, 2, 2, 2, 1]], np.uint8), "a.tif")
+    b = make_raster(np.array([[1, 1, 2, 1, 1]], np.uint8), "b.tif")
+    found = geoseg.compare(a, b, truth, CITY, prediction_legend=land, mapping=mapping, draws=1000)
+    assert list(found.classes) == ["built", "snow"]
+    assert (found.classes["built"]["iou"]["a"], found.classes["built"]["iou"]["b"]) == (1 / 2, pytest.approx(2 / 3))
+    assert (found.overall["pixel_accuracy"]["a"], found.overall["pixel_accuracy"]["b"]) == (3 / 4, 3 / 4)

@@ -20,8 +20,7 @@ from geoseg.scoring.intervals import Intervals, Resampling, bootstrap, bootstrap
 CITY = Legend(
     "city",
     tuple(
-        LegendClass(code, name, (code, 0, 0))
-        for code, name in ((5, "cloud"), (10, "roof"), (20, "road"), (30, "tree"))
+        LegendClass(code, name, (code, 0, 0)) for code, name in ((5, "cloud"), (10, "roof"), (20, "road"), (30, "tree"))
     ),
     ignore=(5,),
 )
