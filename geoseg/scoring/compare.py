@@ -161,8 +161,8 @@ def compare(
     """Compare two maps, or the maps of two folders, on the same truth.
 
     Args:
-        first, second, truth, legend, prediction_legend, mapping: maps A and B, and the rest, as geoseg.score takes them;
-            the last two are of both maps.
+        first, second, truth, legend: maps A and B, and the rest, as geoseg.score takes them.
+        prediction_legend, mapping: as geoseg.score takes them, of both maps.
         draws: resamples of the scenes, and exchanges of the test, >= 1000.
         seed: of both.
         level: share of the resamples inside an interval.

@@ -1,4 +1,4 @@
-"""Real land-cover labels against themselves, laid on other grids: stated alignments, and figures that follow from them."""
+"""Real land-cover labels against themselves on other grids: stated alignments, and figures that follow from them."""
 
 from __future__ import annotations
 
