@@ -111,5 +111,7 @@ def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
     # dA = M N cos(phi) dphi dlambda: a plane of lambda and sin(phi) has true areas up to the slowly changing M N.
     x = [np.radians(turned[corner]) for corner in corners]
     y = [np.sin(np.radians(latitude[corner])) for corner in corners]
+    # From the first corner: cells of a metre would be lost in the rounding of the coordinates' products.
+    x, y = ([part - parts[0] for part in parts] for parts in (x, y))
     doubled = sum(x[i] * y[(i + 1) % 4] - x[(i + 1) % 4] * y[i] for i in range(4))
     return np.abs(doubled) / 2 * meridian * across

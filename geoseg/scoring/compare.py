@@ -175,19 +175,10 @@ def compare(
     joining = {"prediction_legend": prediction_legend, "mapping": mapping}
     joined = any(part is not None for part in joining.values())
     a = score(first, truth, legend, block=block, progress=progress, **joining)
-    # What was found for A holds for B, but for legends that are joined anew, which end in the same classes.
+    # Legends that are joined end in the truth's classes; else what was found for A holds for B.
     b = score(second, truth, legend if joined else a.legend, block=block, progress=progress, **joining)
-    _require_same_classes(a, b, (str(first), str(second)))
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
     return compare_matrices(_units(a, block), _units(b, block), a.legend, (str(first), str(second)), resampling, notes)
-
-
-def _require_same_classes(a: Report, b: Report, names: tuple[str, str]) -> None:
-    if a.legend.names != b.legend.names:
-        raise InputError(
-            f"{names[0]} is scored in the classes {', '.join(a.legend.names)}, {names[1]} in "
-            f"{', '.join(b.legend.names)}; name one legend for both"
-        )
 
 
 def _units(report: Report, block: int | None) -> dict[str, ConfusionMatrix]:

@@ -25,7 +25,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.scores import ScoresRaster
 from geoseg.scoring.alignment import align, mismatch
 from geoseg.scoring.boundary import BoundaryCounts, count_boundary, halo
-from geoseg.scoring.calibration import Reliability, require_scores
+from geoseg.scoring.calibration import Reliability
 from geoseg.scoring.counting import count_pairs, fold
 from geoseg.scoring.inputs import require_own_legend
 from geoseg.scoring.joining import JoinedLegends
@@ -184,7 +184,6 @@ class PairReader:
         if self.comparison.legends.prediction != self.legend:
             raise UsageError("scores are of the map's own classes: calibration and --mapping do not go together")
         scores = ScoresRaster(path, self.legend)
-        require_scores(scores.kind)
         scores.require_of(self.maps.scene)
         return scores
 

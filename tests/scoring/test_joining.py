@@ -99,3 +99,10 @@ def test_a_missing_mapping_file(make_raster: Callable[..., Path], tmp_path: Path
     truth = make_raster(np.full((2, 2), 10, np.uint8), "t.tif")
     with pytest.raises(InputError, match=r"nowhere\.json: cannot be read"):
         score(truth, truth, CITY, mapping=tmp_path / "nowhere.json")
+
+
+def test_an_ignored_class_that_is_renamed_is_scored(tmp_path: Path) -> None:
+    renamed = join(CITY, CITY, ({"cloud": "tree"}, {"cloud": "tree"}), "mapping.json").legend
+    assert renamed.names == ("roof", "road", "tree") and renamed.ignored == ()
+    kept = join(CITY, CITY, ({}, {}), "mapping.json").legend
+    assert kept.names == CITY.names and kept.ignored == CITY.ignored

@@ -65,7 +65,10 @@ def test_windows_change_nothing(
     make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, side: int, shift: int
 ) -> None:
     place = PLACE @ Affine.translation(shift, 0)
-    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif", transform=place)
+    # Tiles: of a file of strips whole rows are read.
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    truth = make_raster(patches(1), "truth.tif", **tiles)
+    maps = make_raster(patches(2), "map.tif", transform=place, **tiles)
     asked = {"boundary": 1.6} | ({} if shift else {"scores": write_scores(tmp_path, maps)})
     whole = score(maps, truth, DEEPGLOBE, **asked)
     monkeypatch.setattr(tally_module, "WINDOW", side)
@@ -85,6 +88,13 @@ def write_scores(folder: Path, maps: Path, kind: str = "top") -> Path:
     with ScoreRasterWriter(path, Scene(maps).grid, names) as writer:
         writer.write(Window(0, 0, 37, 53), steps[None])
     return path
+
+
+def test_scores_of_another_map_are_refused(make_raster: MakeRaster, tmp_path: Path) -> None:
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(patches(2), "map.tif")
+    elsewhere = make_raster(patches(2), "other.tif", transform=PLACE @ Affine.translation(9, 0))
+    with pytest.raises(GridMismatch, match=r"is not on the grid of .*map\.tif"):
+        score(maps, truth, DEEPGLOBE, scores=write_scores(tmp_path, elsewhere))
 
 
 def test_calibration_by_hand(make_raster: MakeRaster, tmp_path: Path) -> None:
@@ -190,3 +200,41 @@ def test_nodata_of_a_class_s_code_is_no_class(make_raster: MakeRaster) -> None:
     truth = make_raster(patches(1), "truth.tif", nodata=2)
     expected = np.where(patches(1) == 2, 255, patches(1)).astype(np.uint8)
     assert score(make_raster(patches(2), "map.tif"), truth, DEEPGLOBE).matrix == matrix_of(expected, patches(2))
+
+
+def test_what_is_left_out_is_counted_by_its_reason(make_raster: MakeRaster) -> None:
+    truth = patches(1)
+    truth[:3], truth[:, :4], truth[30:34, 40:45] = 255, 6, 255
+    # The map begins two rows further down, and is nodata in a corner.
+    prediction = patches(2)
+    prediction[5:8, 10:14] = 255
+    maps = make_raster(prediction, "map.tif", transform=PLACE @ Affine.translation(0, 2), nodata=255)
+    report = score(maps, make_raster(truth, "truth.tif"), DEEPGLOBE)
+    (pair,) = report.pairs.values()
+    inside = np.arange(37)[:, None] + np.zeros(53, int) >= 2
+    assert pair.outside == ((truth != 255) & ~inside).sum() == 2 * 4
+    assert pair.unlabelled == (np.isin(truth, (6, 255)) & inside).sum()
+    assert report.matrix.total + pair.unlabelled + 2 * 53 == 37 * 53
+    assert report.to_dict()["left_out"]["unlabelled_or_ignored"] == pair.unlabelled
+
+
+def test_missing_predictions_leave_every_count_where_they_are_ignored(make_raster: MakeRaster) -> None:
+    prediction = patches(2)
+    prediction[5:8, 10:14] = 255
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(prediction, "map.tif")
+    counted, ignoring = (score(maps, truth, DEEPGLOBE, block=8, ignore_missing=flag) for flag in (False, True))
+    (pair,) = ignoring.pairs.values()
+    assert counted.matrix.missing == 12 and ignoring.matrix.missing == 0
+    assert ignoring.matrix.total == counted.matrix.total - 12
+    assert pair.blocks.counts.sum() == ignoring.matrix.total and pair.hectares[:, -1].sum() == 0
+
+
+def test_areas_of_truth_and_map_are_told_apart(make_raster: MakeRaster) -> None:
+    truth = patches(1)
+    truth[:, :7] = 6
+    report = score(make_raster(patches(2), "map.tif"), make_raster(truth, "truth.tif"), DEEPGLOBE)
+    pixel = report.hectares.sum() / report.matrix.total
+    matrix = matrix_of(truth, patches(2))
+    for row, index in zip(report.rows(), range(6), strict=True):
+        assert row["truth_hectares"] == pytest.approx(matrix.support[index] * pixel, rel=1e-5)
+        assert row["predicted_hectares"] == pytest.approx(matrix.predicted[index] * pixel, rel=1e-5)
