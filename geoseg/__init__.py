@@ -33,6 +33,7 @@ _HOMES = {
     "predict_strips": "geoseg.prediction.predict",
     "score": "geoseg.scoring.score",
     "train": "geoseg.training.train",
+    "write_report": "geoseg.reporting.write",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import rasterio
 from tqdm import tqdm
 
 import geoseg
@@ -37,6 +39,8 @@ from geoseg.tiling import blocks
 WINDOW = 2048
 """Side of the windows that are compared at a time, in truth pixels; of files of whole rows as many rows as hold as many
 pixels. A few tens of MB whatever the rasters' size."""
+MOST_DETAIL = 512
+"""Side in truth pixels of the largest windows that a report shows; smaller ones of a large raster cost more to count."""
 READERS = 4
 """Threads that read, at most."""
 
@@ -55,6 +59,8 @@ class Comparison:
     ignore_missing: bool = False
     block: int | None = None
     """Side in truth pixels of the blocks whose matrices are kept, None for none."""
+    details: bool = False
+    """Keep matrices of blocks where no side is given, too: some that make a picture each."""
 
     def __post_init__(self) -> None:
         if self.block is not None and self.block < 1:
@@ -90,6 +96,7 @@ def score(
     draws: int | None = None,
     seed: int = 0,
     level: float = 0.95,
+    details: bool = False,
     progress: bool = False,
 ) -> Report:
     """Compare a map with its truth, or the maps of a folder with the truths of another, matched by stem.
@@ -106,6 +113,8 @@ def score(
         block: keep a matrix for each block of that side in truth pixels, too, and draw those for the intervals.
         draws: resamples of the scenes (or blocks) for an interval of every figure, >= 1000; None for no intervals.
         seed, level: of the intervals.
+        details: keep a matrix for each of some windows, so that an .html report shows where the map is worst; up to
+            twice the time.
 
     Every scored truth pixel counts once, on the truth's grid. Raises InputError: unreadable, not alignable, codes or
     colours that are not the legend's.
@@ -115,14 +124,22 @@ def score(
     resampling = None if draws is None else Resampling(draws, seed, level, block)
     pairs, notes = find_pairs(Path(prediction), Path(truth))
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
-    comparison = Comparison(legends, ignore_missing, block)
+    comparison = Comparison(legends, ignore_missing, block, details)
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
         found[str(truth_path)] = score_pair(map_path, truth_path, comparison, progress and alone)
     notes = (*notes, *said, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
-    return Report(legends.legend, found, notes, average, intervals, {"geoseg": geoseg.__version__})
+    provenance = {"prediction": str(prediction), "truth": str(truth), "legend": legends.legend.name} | versions()
+    return Report(legends.legend, found, notes, average, intervals, provenance, legends)
+
+
+def versions() -> dict[str, str]:
+    """Of geoseg and of what counts and reads for it."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    libraries = {"numpy": np.__version__, "rasterio": rasterio.__version__, "GDAL": rasterio.__gdal_version__}
+    return {"geoseg": geoseg.__version__, "python": python} | libraries
 
 
 def _intervals(pairs: dict[str, Pair], legend: Legend, resampling: Resampling) -> Intervals:
@@ -158,6 +175,8 @@ def score_pair(prediction: Path, truth: Path, comparison: Comparison, progress: 
             opened.callback(labels.close)
             _require_own_legend(labels)
         alignment = align(maps.grid, truths.grid, maps.name, truths.name)
+        if comparison.details and comparison.block is None:
+            comparison = replace(comparison, block=detail_side(truths.grid.shape))
         readers = opened.enter_context(reader_threads(_reader_count(maps, truths)))
         windows = compared_windows(truths.scene, comparison.block)
         calls = (partial(read_piece, maps, truths, alignment, window) for window in windows)
@@ -265,6 +284,11 @@ def compared_windows(truth: Scene, block: int | None = None) -> list[Window]:
         rows = max(rows // step, 1) * step
         return [Window(row, 0, min(rows, height - row), width) for row in range(0, height, rows)]
     return blocks((height, width), max(WINDOW // step, 1) * step)
+
+
+def detail_side(shape: tuple[int, int]) -> int:
+    """Side in pixels of the windows that are looked at: a quarter of the truth, at most MOST_DETAIL."""
+    return min(MOST_DETAIL, -(-max(shape) // 4))
 
 
 def _reader_count(maps: Labels, truths: Labels) -> int:
