@@ -68,6 +68,7 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     """
     import geoseg
     from geoseg.reporting.text import show
+    from geoseg.reporting.worst import require_images
     from geoseg.reporting.write import require_writable
 
     reports, images, overwrite = (given.pop(name) for name in ("reports", "images", "overwrite"))
@@ -75,6 +76,8 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     page = any(path.suffix.lower() == ".html" for path in reports)
     if images and not page:
         raise click.UsageError("--images is for a --report that ends in .html")
+    if images:
+        require_images(images, truth.is_dir())
     given["prediction_legend"] = given.pop("pred_legend")
     report = geoseg.score(pred, truth, legend, details=page, progress=obj["progress"], **given)
     report = replace(report, provenance={**report.provenance, "command": shlex.join(["geoseg", *sys.argv[1:]])})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -44,7 +44,7 @@ from geoseg.reporting.tables import (
     shown_columns,
     span,
 )
-from geoseg.reporting.worst import View
+from geoseg.reporting.worst import MOST_OF_SCENE, View
 from geoseg.scoring.averages import iou_name
 
 PANEL = 320
@@ -57,8 +57,10 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Browsers refuse whatever is not in the file itself."""
 
 
-def to_html(record: Record, legend: Legend, scenes: Iterable[View] = (), windows: Iterable[View] = ()) -> str:
-    """The page; ``scenes`` and ``windows`` are those to look at, worst first."""
+def to_html(
+    record: Record, legend: Legend, scenes: Sequence[View] = (), windows: Sequence[View] = (), missing: str = ""
+) -> str:
+    """The page; ``scenes`` and ``windows`` are those to look at, worst first; ``missing`` says why there are none."""
     sections = [
         ("classes", "Classes", _classes(record, legend)),
         ("averages", "All classes together", _tables(average_table(record), agreement_table(record))),
@@ -68,7 +70,7 @@ def to_html(record: Record, legend: Legend, scenes: Iterable[View] = (), windows
         ("calibration", "Confidence", _tables(calibration_table(record))),
         ("pixels", "Pixels left out", _tables(left_out_table(record))),
         ("scenes", "Scenes", _tables(scene_table(record, MOST_SCENES))),
-        ("look", "Where the map is worst", _views(list(scenes), list(windows), legend)),
+        ("look", "Where the map is worst", _views(scenes, windows, legend) or _said(missing)),
         ("made", "How this was made", _made(record, legend)),
     ]
     there = [(key, title, body) for key, title, body in sections if body]
@@ -117,7 +119,7 @@ def _headline(record: Record) -> Markup:
     return element("dl", *cards, class_="cards")
 
 
-def _card(title: str, value: float | None, below: str) -> Markup:
+def _card(title: str, value: float | None, below: str | Markup) -> Markup:
     return element(
         "div",
         element("dt", title),
@@ -126,10 +128,10 @@ def _card(title: str, value: float | None, below: str) -> Markup:
     )
 
 
-def _spread(record: Record, interval: Record | None) -> str:
+def _spread(record: Record, interval: Record | None) -> str | Markup:
     if record["intervals"] is None:
         return ""
-    return "no interval" if interval is None else f"{interval_name(record)} {span(interval)}"
+    return "no interval" if interval is None else joined(interval_name(record), element("br"), span(interval))
 
 
 def _notes(record: Record) -> Markup:
@@ -195,8 +197,8 @@ def _areas(record: Record, legend: Legend) -> Markup:
     if table is None:
         return Markup()
     warning = (
-        "True ground areas of counted pixels. A map's own area is biased by its errors; the ratio shows how much, where "
-        "the truth is known."
+        "True ground areas of the scored pixels. Areas counted from a map are biased by its errors; the ratio shows by "
+        "how much, where the truth is known."
     )
     return joined(element("p", warning), _laid_out(table, legend))
 
@@ -251,15 +253,22 @@ def _named(name: str, legend: Legend | None) -> Markup:
     return joined(element("span", class_="swatch", style=f"background:{css(colours[name])}", aria_hidden="true"), name)
 
 
-def _views(scenes: list[View], windows: list[View], legend: Legend) -> Markup:
+def _views(scenes: Sequence[View], windows: Sequence[View], legend: Legend) -> Markup:
     if not scenes and not windows:
         return Markup()
     parts = [_key(legend)]
     if scenes:
         parts += [element("h3", "Scenes of the lowest mean IoU"), *(_view(view, legend) for view in scenes)]
     if windows:
-        parts += [element("h3", "Windows with most wrong pixels"), *(_view(view, legend) for view in windows)]
+        parts += [
+            element("h3", f"Windows with most wrong pixels, at most {MOST_OF_SCENE} of a scene"),
+            *(_view(view, legend) for view in windows),
+        ]
     return joined(*parts)
+
+
+def _said(text: str) -> Markup:
+    return element("p", text) if text else Markup()
 
 
 def _key(legend: Legend) -> Markup:
@@ -270,8 +279,8 @@ def _key(legend: Legend) -> Markup:
     ]
     said = element(
         "p",
-        "Each row shows image, truth, map and errors. Pictures are brought to at most 320 px by nearest neighbour; images "
-        "of more than 8 bits are stretched from their 2nd to their 98th percentile for display.",
+        "Each row shows image, truth, map and errors, at most 320 px wide: classes by nearest neighbour, images by "
+        "area means. Images of more than 8 bits are stretched from their 2nd to their 98th percentile, to be seen.",
     )
     return joined(said, element("ul", *entries, *patterns, class_="key"))
 

@@ -1,4 +1,4 @@
-"""Views as pictures inside a page: image, truth, map, and where they differ, told apart by lightness and hatching too."""
+"""Views as pictures inside a page: image, truth, map and errors, told apart by lightness and hatching, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a report, from its record (``Report.to_dict``), as plain cells that every format lays out in its way."""
+"""The tables of a report, from its record (``Report.to_dict``), as plain cells that each format lays out."""
 
 from __future__ import annotations
 
@@ -271,17 +271,13 @@ def interval_remarks(record: Record) -> list[str]:
     """How the intervals were made, and what they do not say."""
     intervals = record["intervals"]
     if intervals is None:
-        return (
-            ["one scene: how figures vary over scenes is unknown, so there is no interval over scenes"]
-            if len(record["scenes"]) == 1
-            else []
-        )
-    drawn = f"intervals ({intervals['level']:.0%}): {intervals['draws']} resamples of {intervals['units']} {intervals['unit']}"
-    few = [name for name, found in intervals["classes"].items() if found["units_with_truth"] < 2 <= intervals["units"]]
-    said = (
-        [f"no interval for classes in the truth of fewer than two {intervals['unit']}: {', '.join(few)}"] if few else []
-    )
-    return [f"{drawn}, seed {intervals['seed']}", *intervals["notes"], *said]
+        one = "one scene: how figures vary over scenes is unknown, so there is no interval over scenes"
+        return [one] if len(record["scenes"]) == 1 else []
+    unit, units = intervals["unit"], intervals["units"]
+    drawn = f"intervals: {intervals['draws']:,} resamples of {units} {unit}, seed {intervals['seed']}"
+    few = [name for name, found in intervals["classes"].items() if found["units_with_truth"] < 2 <= units]
+    said = [f"no interval for classes in the truth of fewer than two {unit}: {', '.join(few)}"] if few else []
+    return [drawn, *intervals["notes"], *said]
 
 
 def truth_unit(record: Record) -> str:
@@ -329,7 +325,7 @@ def hectares(value: float | None) -> str:
     """An area to four digits or to the hectare."""
     if value is None:
         return "n/a"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" if value >= 1 else f"{value:.4f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:

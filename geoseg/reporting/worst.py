@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.report import Report
 from geoseg.scoring.score import MASK_SUFFIXES
 
+MOST_OF_SCENE = 3
+"""Windows of one scene: one bad scene should not hide what is wrong in others."""
 READ_AT_ONCE = 1 << 22
 """Truth pixels of the strips that are read, at least one block high."""
 
@@ -68,15 +71,23 @@ def worst_scenes(report: Report, most: int) -> list[Place]:
 
 
 def worst_windows(report: Report, most: int) -> list[Place]:
-    """Windows by their number of wrong pixels, highest first; empty where no matrices of blocks were kept."""
-    places = [
-        Place(truth, window, matrix)
-        for truth, pair in report.pairs.items()
-        if pair.blocks is not None
-        for window, matrix in zip(pair.blocks.windows, pair.blocks.matrices(report.legend.ignored), strict=True)
-    ]
-    wrong = [place for place in places if place.wrong]
-    return sorted(wrong, key=lambda place: (-place.wrong, place.truth, place.window))[:most]
+    """Windows by their number of wrong pixels, highest first, at most MOST_OF_SCENE of one scene; empty where no
+    matrices of blocks were kept."""
+    places = [place for truth in report.pairs for place in _worst_of(report, truth)]
+    return sorted(places, key=_wrong_first)[:most]
+
+
+def _worst_of(report: Report, truth: str) -> list[Place]:
+    blocks = report.pairs[truth].blocks
+    if blocks is None:
+        return []
+    matrices = zip(blocks.windows, blocks.matrices(report.legend.ignored), strict=True)
+    places = (Place(truth, window, matrix) for window, matrix in matrices)
+    return nsmallest(MOST_OF_SCENE, (place for place in places if place.wrong), key=_wrong_first)
+
+
+def _wrong_first(place: Place) -> tuple[int, str, Window]:
+    return -place.wrong, place.truth, place.window
 
 
 def read_views(report: Report, places: list[Place], side: int, images: Path | None = None) -> Iterator[View]:
@@ -104,12 +115,12 @@ def find_image(truth: Path, images: Path | None) -> Path | None:
     return _of_stem(truth.parent.with_name("images"), stem) if truth.parent.name == "labels" else None
 
 
-def require_images(images: Path, pairs: int) -> None:
-    """Raise InputError where ``images`` does not exist, UsageError where one file is given for several scenes."""
+def require_images(images: Path, several: bool) -> None:
+    """Raise InputError where ``images`` does not exist, UsageError where it is one file for ``several`` scenes."""
     if not images.exists():
         raise InputError(f"{images}: no such image or folder of images")
-    if pairs > 1 and not images.is_dir():
-        raise UsageError(f"{images}: one image, but {pairs} scenes; give a folder of images with the truths' stems")
+    if several and not images.is_dir():
+        raise UsageError(f"{images}: one image for several scenes; give a folder of images with the truths' stems")
 
 
 def _of_stem(folder: Path, stem: str) -> Path | None:

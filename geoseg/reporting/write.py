@@ -11,7 +11,7 @@ from geoseg.files import replace_file
 from geoseg.reporting.markdown import to_markdown
 from geoseg.reporting.page import PANEL, to_html
 from geoseg.reporting.spreadsheet import to_csv
-from geoseg.reporting.worst import Place, View, read_views, require_images, worst_scenes, worst_windows
+from geoseg.reporting.worst import read_views, require_images, worst_scenes, worst_windows
 from geoseg.scoring.report import Report
 
 ENDINGS = (".json", ".csv", ".md", ".html")
@@ -66,14 +66,12 @@ def _encoded(report: Report, path: Path, images: Path | None) -> bytes:
 
 def _page(report: Report, images: Path | None) -> str:
     if images is not None:
-        require_images(images, len(report.pairs))
-    scenes, windows = worst_scenes(report, SCENES), worst_windows(report, WINDOWS)
-    return to_html(report.to_dict(), report.legend, _seen(report, scenes, images), _seen(report, windows, images))
-
-
-def _seen(report: Report, places: list[Place], images: Path | None) -> list[View]:
-    """Pictures are no reason to lose the figures: where rasters are gone since, the page is without them."""
+        require_images(images, len(report.pairs) > 1)
+    places = worst_scenes(report, SCENES), worst_windows(report, WINDOWS)
+    views, missing = ([], []), ""
     try:
-        return list(read_views(report, places, PANEL, images))
-    except GeosegError:
-        return []
+        views = tuple(list(read_views(report, some, PANEL, images)) for some in places)
+    except GeosegError as error:
+        # The figures do not depend on rasters that are gone since.
+        missing = f"no pictures: {error}"
+    return to_html(report.to_dict(), report.legend, *views, missing)

@@ -40,7 +40,7 @@ WINDOW = 2048
 """Side of the windows that are compared at a time, in truth pixels; of files of whole rows as many rows as hold as many
 pixels. A few tens of MB whatever the rasters' size."""
 MOST_DETAIL = 512
-"""Side in truth pixels of the largest windows that a report shows; smaller ones of a large raster cost more to count."""
+"""Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
 READERS = 4
 """Threads that read, at most."""
 
