@@ -9,6 +9,7 @@ from geoseg.reporting.tables import (
     Record,
     Table,
     agreement_table,
+    alignment_table,
     area_table,
     average_table,
     boundary_table,
@@ -40,10 +41,11 @@ def to_markdown(record: Record) -> str:
         ("Boundaries", [boundary_table(record)]),
         ("Calibration", [calibration_table(record)]),
         ("Pixels left out", [left_out_table(record)]),
-        ("Scenes", [scene_table(record)]),
+        ("Scenes", [scene_table(record), alignment_table(record)]),
         ("How it was made", [provenance_table(record), *map_tables(record)]),
     )
-    notes = ["## To know", "\n".join(f"- {plain(note)}" for note in remarks(record))] if remarks(record) else []
+    said = [f"- {plain(note)}" for note in (*remarks(record), *record["notes"])]
+    notes = ["## To know", "\n".join(said)] if said else []
     parts = ["# Accuracy of the map", headline, *notes]
     for title, tables in sections:
         there = [table for table in tables if table is not None]

@@ -24,6 +24,7 @@ from geoseg.reporting.tables import (
     Record,
     Table,
     agreement_table,
+    alignment_table,
     area_table,
     average_table,
     boundary_table,
@@ -33,6 +34,7 @@ from geoseg.reporting.tables import (
     confusion_table,
     count,
     figure,
+    has_intervals,
     interval_name,
     left_out_table,
     map_tables,
@@ -51,6 +53,8 @@ PANEL = 320
 """Pixels of the longer side of a panel."""
 MOST_SCENES = 50
 """Rows of the table of scenes; the data in the file has all."""
+MOST_NOTES = 6
+"""Notes that are seen without opening the rest."""
 MANY = 9
 """From so many columns on a matrix is set in small type."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -69,7 +73,7 @@ def to_html(
         ("boundaries", "Borders of classes", _tables(boundary_table(record))),
         ("calibration", "Confidence", _tables(calibration_table(record))),
         ("pixels", "Pixels left out", _tables(left_out_table(record))),
-        ("scenes", "Scenes", _tables(scene_table(record, MOST_SCENES))),
+        ("scenes", "Scenes", _tables(scene_table(record, MOST_SCENES), alignment_table(record, MOST_SCENES))),
         ("look", "Where the map is worst", _views(scenes, windows, legend) or _said(missing)),
         ("made", "How this was made", _made(record, legend)),
     ]
@@ -129,18 +133,22 @@ def _card(title: str, value: float | None, below: str | Markup) -> Markup:
 
 
 def _spread(record: Record, interval: Record | None) -> str | Markup:
-    if record["intervals"] is None:
+    if not has_intervals(record):
         return ""
     return "no interval" if interval is None else joined(interval_name(record), element("br"), span(interval))
 
 
 def _notes(record: Record) -> Markup:
-    items = [element("li", note) for note in remarks(record)]
-    return element("aside", element("ul", *items), class_="notes", aria_label="Notes") if items else Markup()
+    """What must be known of the figures; where there are many notes on pairs, the last ones wait to be opened."""
+    notes = [element("li", note) for note in (*remarks(record), *record["notes"])]
+    first, rest = notes[:MOST_NOTES], notes[MOST_NOTES:]
+    summary = element("summary", f"{len(rest)} more")
+    parts = [element("ul", *first), element("details", summary, element("ul", *rest)) if rest else Markup()]
+    return element("aside", *parts, class_="notes", aria_label="Notes") if notes else Markup()
 
 
 def _classes(record: Record, legend: Legend) -> Markup:
-    whiskers = "" if record["intervals"] is None else f" The line across a bar is the {interval_name(record)}."
+    whiskers = f" The line across a bar is the {interval_name(record)}." if has_intervals(record) else ""
     caption = f"IoU ({record['average']}) from 0 to 1: the share that truth and map have in common.{whiskers}"
     rows = [_bar_row(record, name, legend) for name in record["classes"]]
     bars = element("figure", element("figcaption", caption), element("div", *rows, class_="bars"))
@@ -149,7 +157,7 @@ def _classes(record: Record, legend: Legend) -> Markup:
 
 def _bar_row(record: Record, name: str, legend: Legend) -> Markup:
     value, interval = record["classes"][name]["iou"], class_interval(record, name)
-    spread = "" if record["intervals"] is None else f"  {span(interval)}"
+    spread = f"  {span(interval)}" if has_intervals(record) else ""
     return element(
         "div",
         element("span", _named(name, legend), class_="name"),

@@ -65,7 +65,7 @@ class Table:
 def class_table(record: Record, short: bool = False) -> Table:
     """One row a scored class; ``short`` leaves out what a narrow terminal has no room for."""
     units = truth_unit(record)
-    interval = () if record["intervals"] is None else (interval_name(record),)
+    interval = (interval_name(record),) if has_intervals(record) else ()
     boundary = () if record.get("boundary") is None else ("boundary IoU",)
     head = ("class", "IoU", *interval, "precision", "recall", "F1", *boundary, f"truth {units}", "images")
     rows = []
@@ -83,7 +83,7 @@ def class_table(record: Record, short: bool = False) -> Table:
 
 def average_table(record: Record) -> Table:
     """Mean IoU under each average, with what it is a mean of."""
-    interval = () if record["intervals"] is None else (interval_name(record),)
+    interval = (interval_name(record),) if has_intervals(record) else ()
     rows = []
     for name, value in record["mean_iou_by_average"].items():
         spread = (span(overall_interval(record, f"mean_{iou_name(name)}")),) if interval else ()
@@ -93,7 +93,7 @@ def average_table(record: Record) -> Table:
 
 def agreement_table(record: Record) -> Table:
     """Every other figure over all classes."""
-    interval = () if record["intervals"] is None else (interval_name(record),)
+    interval = (interval_name(record),) if has_intervals(record) else ()
     rows = []
     for key, title in OVERALL.items():
         spread = (span(overall_interval(record, key)),) if interval else ()
@@ -165,17 +165,27 @@ def scene_table(record: Record, most: int | None = None) -> Table:
     said = f", the worst {len(kept)} of {len(scenes)}" if len(kept) < len(scenes) else ""
     return Table(
         f"Scenes, worst mean IoU first{said}",
-        ("scene", "map", "how they lie over each other", "mean IoU", "accuracy", "scored px", "missing px", "overlap"),
+        ("scene", "map", "mean IoU", "accuracy", "scored px", "missing px", "overlap"),
         tuple(_scene_row(truth, record["scenes"][truth]) for truth in kept),
-        3,
+        2,
     )
 
 
 def _scene_row(truth: str, scene: Record) -> tuple[str, ...]:
-    said = "; ".join(part for part in (scene["alignment"], scene["note"]) if part)
     figures = figure(scene["mean_iou"]), figure(scene["pixel_accuracy"])
     counts = count(scene["scored_pixels"]), count(scene["missing_predictions"])
-    return short_name(truth), short_name(scene["prediction"]), said, *figures, *counts, f"{scene['overlap']:.1%}"
+    return short_name(truth), short_name(scene["prediction"]), *figures, *counts, f"{scene['overlap']:.1%}"
+
+
+def alignment_table(record: Record, most: int | None = None) -> Table:
+    """How maps lie over truths, scenes of which the same is said in one row; at most ``most`` rows."""
+    groups: dict[str, list[str]] = {}
+    for truth, scene in record["scenes"].items():
+        said = "; ".join(part for part in (scene["alignment"], scene["note"]) if part)
+        groups.setdefault(said, []).append(short_name(truth))
+    rows = tuple((listed(names, 4), said) for said, names in groups.items())
+    more = "" if most is None or len(rows) <= most else f", {most} of {len(rows)}"
+    return Table(f"How the maps lie over the truths{more}", ("scenes", "alignment"), rows[:most], 2)
 
 
 def short_name(path: str) -> str:
@@ -258,13 +268,13 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def remarks(record: Record) -> list[str]:
-    """What a reader must know of the figures: notes, absent classes, what the intervals do not say."""
-    found = list(record["notes"])
+    """What a reader must know of the figures, before the notes on single pairs."""
+    found = interval_remarks(record)
     if record["absent_classes"]:
         found.append(f"absent from truth and map, left out of the mean: {', '.join(record['absent_classes'])}")
     if record["missing_predictions"]:
         found.append(f"{record['missing_predictions']} truth pixels have no prediction and count as missed")
-    return found + interval_remarks(record)
+    return found
 
 
 def interval_remarks(record: Record) -> list[str]:
@@ -277,13 +287,18 @@ def interval_remarks(record: Record) -> list[str]:
     drawn = f"intervals: {intervals['draws']:,} resamples of {units} {unit}, seed {intervals['seed']}"
     few = [name for name, found in intervals["classes"].items() if found["units_with_truth"] < 2 <= units]
     said = [f"no interval for classes in the truth of fewer than two {unit}: {', '.join(few)}"] if few else []
-    return [drawn, *intervals["notes"], *said]
+    return [*([drawn] if has_intervals(record) else []), *intervals["notes"], *said]
 
 
 def truth_unit(record: Record) -> str:
     """ha where every truth has a place on Earth, else px."""
     areas = [row["truth_hectares"] for row in record["classes"].values()]
     return "px" if None in areas else "ha"
+
+
+def has_intervals(record: Record) -> bool:
+    """True where intervals were asked for and there are units to draw from."""
+    return record["intervals"] is not None and record["intervals"]["units"] > 1
 
 
 def interval_name(record: Record) -> str:

@@ -12,6 +12,7 @@ from geoseg.reporting.tables import (
     class_table,
     count,
     figure,
+    has_intervals,
     interval_name,
     overall_interval,
     remarks,
@@ -59,7 +60,7 @@ def summary(record: Record) -> list[str]:
 
 
 def _spread(record: Record) -> list[str]:
-    if record["intervals"] is None:
+    if not has_intervals(record):
         return []
     names = f"mean_{iou_name(record['average'])}", "pixel_accuracy"
     mean, accuracy = (span(overall_interval(record, name)) for name in names)
@@ -88,7 +89,7 @@ def closing(record: Record) -> list[str]:
         if left[key]
     ]
     said = [f"truth pixels left out: {', '.join(parts)}"] if parts else []
-    return [*remarks({**record, "notes": []}), *said]
+    return [*remarks(record), *said]
 
 
 def show(record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,12 @@ def test_plain_text_has_every_figure(report: geoseg.Report) -> None:
 
 def test_one_scene_has_no_interval_over_scenes(lone_report: geoseg.Report) -> None:
     assert "no interval over scenes" in lone_report.to_text() and "95 %" not in lone_report.to_text()
+
+
+def test_intervals_asked_of_one_scene_are_told_not_to_be(folders: Path, legend_file: Path) -> None:
+    report = geoseg.score(folders / "maps" / "one.tif", folders / "labels" / "one.tif", legend_file, draws=1000)
+    text = report.to_text()
+    assert "1 scene: how figures vary over scenes is unknown" in text and "95 %" not in text and "resamples" not in text
 
 
 def test_the_intervals_are_those_of_the_average(report: geoseg.Report) -> None:
