@@ -19,6 +19,7 @@ from geoseg.reporting.tables import (
     figure,
     left_out_table,
     map_tables,
+    pair_notes,
     provenance_table,
     remarks,
     scene_table,
@@ -44,7 +45,7 @@ def to_markdown(record: Record) -> str:
         ("Scenes", [scene_table(record), alignment_table(record)]),
         ("How it was made", [provenance_table(record), *map_tables(record)]),
     )
-    said = [f"- {plain(note)}" for note in (*remarks(record), *record["notes"])]
+    said = [f"- {plain(note)}" for note in (*remarks(record), *pair_notes(record))]
     notes = ["## To know", "\n".join(said)] if said else []
     parts = ["# Accuracy of the map", headline, *notes]
     for title, tables in sections:

@@ -39,6 +39,7 @@ from geoseg.reporting.tables import (
     left_out_table,
     map_tables,
     overall_interval,
+    pair_notes,
     provenance_table,
     remarks,
     scene_table,
@@ -140,7 +141,7 @@ def _spread(record: Record, interval: Record | None) -> str | Markup:
 
 def _notes(record: Record) -> Markup:
     """What must be known of the figures; where there are many notes on pairs, the last ones wait to be opened."""
-    notes = [element("li", note) for note in (*remarks(record), *record["notes"])]
+    notes = [element("li", note) for note in (*remarks(record), *pair_notes(record))]
     first, rest = notes[:MOST_NOTES], notes[MOST_NOTES:]
     summary = element("summary", f"{len(rest)} more")
     parts = [element("ul", *first), element("details", summary, element("ul", *rest)) if rest else Markup()]

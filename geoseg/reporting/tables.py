@@ -277,6 +277,12 @@ def remarks(record: Record) -> list[str]:
     return found
 
 
+def pair_notes(record: Record) -> list[str]:
+    """The notes, those on pairs that want looking at first."""
+    alarms = tuple(scene["note"] for scene in record["scenes"].values() if scene["note"])
+    return sorted(record["notes"], key=lambda note: not note.endswith(alarms))
+
+
 def interval_remarks(record: Record) -> list[str]:
     """How the intervals were made, and what they do not say."""
     intervals = record["intervals"]

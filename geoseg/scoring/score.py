@@ -113,8 +113,8 @@ def score(
         block: keep a matrix for each block of that side in truth pixels, too, and draw those for the intervals.
         draws: resamples of the scenes (or blocks) for an interval of every figure, >= 1000; None for no intervals.
         seed, level: of the intervals.
-        details: keep a matrix for each of some windows, so that an .html report shows where the map is worst; up to
-            twice the time.
+        details: keep a matrix for each of some windows, so that an .html report shows where the map is worst. Intervals
+            stay those of scenes; it takes up to twice the time.
 
     Every scored truth pixel counts once, on the truth's grid. Raises InputError: unreadable, not alignable, codes or
     colours that are not the legend's.
