@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -41,6 +44,21 @@ log = logging.getLogger("geoseg")
     metavar="FILE|DIR",
     help="What predict wrote with --scores top or all: calibration too.",
 )
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a report: .json, .csv, .md or .html, by the ending; more than once for several.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="The image, or a folder of images, that an .html report shows.  [default: beside the truths]",
+)
+@options.overwrite
 @options.bootstrap
 @options.seed_of_draws
 @options.level
@@ -56,8 +74,26 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     grid by nearest neighbour where CRS, resolution or extent differ, and how is said.
     """
     import geoseg
+    from geoseg.reporting.text import show
+    from geoseg.reporting.worst import require_images
+    from geoseg.reporting.write import require_writable
 
-    report = geoseg.score(pred, truth, legend, progress=obj["progress"], **given)
+    reports, images, overwrite = (given.pop(name) for name in ("reports", "images", "overwrite"))
+    require_writable(reports, overwrite)
+    page = any(path.suffix.lower() == ".html" for path in reports)
+    if images and not page:
+        raise click.UsageError("--images is for a --report that ends in .html")
+    if images:
+        require_images(images, truth.is_dir())
+    report = geoseg.score(pred, truth, legend, details=page, progress=obj["progress"], **given)
+    report = replace(report, provenance={**report.provenance, "command": shlex.join(["geoseg", *sys.argv[1:]])})
     for note in report.notes:
         log.info(note)
-    click.echo(json.dumps(report.to_dict()) if as_json else report.to_text())
+    for path in reports:
+        geoseg.write_report(report, path, overwrite=overwrite, images=images)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    elif sys.stdout.isatty():
+        show(report.to_dict())
+    else:
+        click.echo(report.to_text())

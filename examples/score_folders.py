@@ -22,7 +22,7 @@ def score_test_scenes(data: str, run: str, maps: str) -> geoseg.Report:
     for pair in test:
         result = geoseg.predict(pair.image, model, Path(maps) / f"{pair.stem}.tif", overwrite=True)
         reports.append(geoseg.score(result.path, pair.labels, model.legend))
-    pooled = geoseg.Report(model.legend, {name: m for report in reports for name, m in report.matrices.items()})
+    pooled = geoseg.Report(model.legend, {name: pair for report in reports for name, pair in report.pairs.items()})
     print(pooled.to_text())
     for pair, report in zip(test, reports, strict=True):
         print(f"{pair.stem:12} mean IoU {report.mean_iou:.4f}")

@@ -49,6 +49,7 @@ _HOMES = {
     "score": "geoseg.scoring.score",
     "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
+    "write_report": "geoseg.reporting.write",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -100,6 +100,6 @@ def test_the_wheel_holds_every_package_and_no_cli(tmp_path: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (("geoseg", "geoseg"), ("cli", "geoseg_cli")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".json"):
+            if path.suffix in (".py", ".json", ".css"):
                 assert f"{package}/{path.relative_to(ROOT / folder)}" in packed
     assert not [name for name in packed if name.startswith(("cli/", "tests/", "examples/"))]

@@ -87,6 +87,7 @@ class Scene:
             self.grid = _grid_of(dataset)
             self.dtype = _resolve_dtype(dataset, self.bands, self.path)
             self.colour_table = _colour_table(dataset)
+            self.visible = _visible(dataset, self.bands)
             self.tags: dict[str, str] = dataset.tags()
             self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
             self.scales = tuple(dataset.scales[number - 1] for number in self.bands)
@@ -310,6 +311,15 @@ def _grid_of(dataset: rasterio.DatasetReader) -> Grid:
         gcps,
         tuple(sorted(dataset.tags(ns="RPC").items())),
     )
+
+
+def _visible(dataset: rasterio.DatasetReader, bands: tuple[int, ...]) -> tuple[int, ...]:
+    """Of the bands those to show as red, green and blue, by the file's colours, else the first three; one if grey."""
+    if len(bands) < 3:
+        return bands[:1]
+    colours = {dataset.colorinterp[number - 1]: number for number in reversed(bands)}
+    named = tuple(colours.get(colour) for colour in (ColorInterp.red, ColorInterp.green, ColorInterp.blue))
+    return bands[:3] if None in named else named
 
 
 def _colour_table(dataset: rasterio.DatasetReader) -> dict[int, tuple[int, int, int]] | None:

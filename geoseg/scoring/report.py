@@ -14,10 +14,13 @@ import numpy as np
 from geoseg import metrics
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
+from geoseg.reporting.tables import class_table, figure
+from geoseg.reporting.text import to_text
 from geoseg.scoring.averages import AVERAGES, AverageIoU, Scenes, average_iou
 from geoseg.scoring.boundary import BoundaryCounts
 from geoseg.scoring.calibration import Reliability
 from geoseg.scoring.intervals import Intervals
+from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.pair import Pair
 
 SCHEMA = "geoseg.report/1"
@@ -39,6 +42,8 @@ class Report:
     """Of every figure, where they were asked for."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How the report was made: version, command, files."""
+    joined: JoinedLegends | None = None
+    """What the rasters' own classes are scored as; None where they have the legend's."""
 
     @property
     def matrices(self) -> dict[str, ConfusionMatrix]:
@@ -124,6 +129,7 @@ class Report:
         means = {name: _null(float(average.mean)) for name, average in self.averages.items()}
         return {
             "schema": SCHEMA,
+            "legend": self.legend.to_dict(),
             "average": self.average,
             **overall,
             "mean_iou": _null(self.mean_iou),
@@ -210,36 +216,18 @@ class Report:
         }
 
     def to_text(self) -> str:
-        """A table for the terminal."""
-        width = max(len(name) for name in (*self.iou, "class"))
-        lines = [f"{'class':{width}}     IoU  precision  recall      F1    truth px  images"]
-        for row in self.rows():
-            figures = "  ".join(
-                f"{_figure(row[k]):>{n}}" for k, n in (("iou", 6), ("precision", 9), ("recall", 6), ("f1", 6))
-            )
-            lines.append(f"{row['class']:{width}}  {figures}  {row['truth_pixels']:>10}  {row['images']:>6}")
-        majority, baseline = self.majority_baseline
-        classes = len(self.iou) - len(self.absent)
-        lines += [
-            f"mean IoU {_figure(self.mean_iou)} ({self.average} over {len(self.pairs)} scene(s), {classes} classes), "
-            f"pixel accuracy {_figure(self.pixel_accuracy)}",
-            f"majority baseline (all {majority}): mean IoU {_figure(baseline)}",
-        ]
-        if self.absent:
-            lines.append(f"absent from truth and map, left out of the mean: {', '.join(self.absent)}")
-        if self.matrix.missing:
-            lines.append(f"{self.matrix.missing} truth pixels have no prediction and count as missed")
-        return "\n".join(lines)
+        """A table for the terminal, and what must be known of it."""
+        return to_text(self.to_dict())
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        rows = "".join(
-            f"<tr><td>{escape(row['class'])}</td><td>{_figure(row['iou'])}</td><td>{row['truth_pixels']}</td></tr>"
-            for row in self.rows()
-        )
-        head = f"mean IoU {_figure(self.mean_iou)} ({self.average}), pixel accuracy {_figure(self.pixel_accuracy)}"
-        return f"<table><caption>{head}</caption><tr><th>class</th><th>IoU</th><th>truth px</th></tr>{rows}</table>"
+        table = class_table(self.to_dict(), short=True).without("precision", "recall", "F1", "images")
+        head, *rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in (table.head, *table.rows))
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        said = f"mean IoU {figure(_null(self.mean_iou))} ({self.average})"
+        said += f", pixel accuracy {figure(_null(self.pixel_accuracy))}"
+        return f"<table><caption>{said}</caption><tr>{head.replace('td>', 'th>')}</tr>{body}</table>"
 
     def _by_name(self, values: np.ndarray) -> dict[str, float]:
         return {self.legend.names[i]: float(values[i]) for i in self.legend.scored}
@@ -252,7 +240,3 @@ def _added(parts: list[Any]) -> Any:
 
 def _null(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import rasterio
 from tqdm import tqdm
 
 import geoseg
@@ -34,6 +37,7 @@ def score(
     draws: int | None = None,
     seed: int = 0,
     level: float = 0.95,
+    details: bool = False,
     progress: bool = False,
 ) -> Report:
     """Compare a map with its truth, or the maps of a folder with the truths of another, matched by stem.
@@ -52,6 +56,8 @@ def score(
         block: keep a matrix for each block of that side in truth pixels, too, and draw those for the intervals.
         draws: resamples of the scenes (or blocks) for an interval of every figure, >= 1000; None for no intervals.
         seed, level: of the intervals.
+        details: keep a matrix for each of some windows, so that an .html report shows where the map is worst. Intervals
+            stay those of scenes; it takes up to twice the time.
 
     Every scored truth pixel counts once, on the truth's grid. Raises InputError: unreadable, not alignable, codes or
     colours that are not the legend's.
@@ -61,7 +67,7 @@ def score(
     resampling = None if draws is None else Resampling(draws, seed, level, block)
     pairs, notes = find_pairs(Path(prediction), Path(truth))
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
-    comparison = Comparison(legends, ignore_missing, block, boundary)
+    comparison = Comparison(legends, ignore_missing, block, boundary, details)
     scores_of = find_scores(Path(scores), pairs) if scores is not None else {}
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
@@ -71,7 +77,15 @@ def score(
         )
     notes = (*notes, *said, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
-    return Report(legends.legend, found, notes, average, intervals, {"geoseg": geoseg.__version__})
+    provenance = {"prediction": str(prediction), "truth": str(truth), "legend": legends.legend.name} | versions()
+    return Report(legends.legend, found, notes, average, intervals, provenance, legends)
+
+
+def versions() -> dict[str, str]:
+    """Of geoseg and of what counts and reads for it."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    libraries = {"numpy": np.__version__, "rasterio": rasterio.__version__, "GDAL": rasterio.__gdal_version__}
+    return {"geoseg": geoseg.__version__, "python": python} | libraries
 
 
 def _intervals(pairs: dict[str, Pair], legend: Legend, resampling: Resampling) -> Intervals:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,8 @@ from geoseg.tiling import blocks
 WINDOW = 2048
 """Side of the windows that are compared at a time, in truth pixels; of files of whole rows as many rows as hold as many
 pixels. A few tens of MB whatever the rasters' size."""
+MOST_DETAIL = 512
+"""Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
 READERS = 4
 """Threads that read, at most."""
 PROVENANCE_TAGS = ("GEOSEG_VERSION", "GEOSEG_MODEL", "GEOSEG_MODEL_SHA256", "GEOSEG_INPUT", "GEOSEG_SETTINGS")
@@ -51,6 +53,9 @@ class Comparison:
     """Side in truth pixels of the blocks whose matrices are kept, None for none."""
     boundary: float | None = None
     """Distance of Boundary IoU in metres (pixels, where the truth has no place on Earth), None for none."""
+
+    details: bool = False
+    """Keep matrices of blocks where no side is given, too: of some that make a picture each."""
 
     def __post_init__(self) -> None:
         if self.block is not None and self.block < 1:
@@ -90,7 +95,7 @@ def score_pair(
             tqdm(total=height * width, unit="px", unit_scale=True, disable=not progress, leave=False)
         )
         tally = Tally(reader)
-        windows = compared_windows(reader.truths.scene, comparison.block)
+        windows = compared_windows(reader.truths.scene, reader.comparison.block)
         for piece in read_ahead(readers, (partial(reader.read, window) for window in windows), depth=2):
             tally.add(piece)
             bar.update(piece.window.area)
@@ -105,11 +110,14 @@ class PairReader:
 
     def __init__(self, prediction: Path, truth: Path, comparison: Comparison, scores: Path | None = None) -> None:
         legends = comparison.legends
-        self.comparison, self.legend = comparison, legends.legend
+        self.legend = legends.legend
         self.maps, self.truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
         for labels in (self.maps, self.truths):
             require_own_legend(labels)
         self.alignment = align(self.maps.grid, self.truths.grid, self.maps.name, self.truths.name)
+        if comparison.details and comparison.block is None:
+            comparison = replace(comparison, block=detail_side(self.truths.grid.shape))
+        self.comparison = comparison
         self.truth_classes = legends.scored_truth(self._classes(self.truths))
         """(256,) index among the scored classes of each value of a piece's truth."""
         self.prediction_classes = legends.scored_prediction(self._classes(self.maps))
@@ -268,3 +276,8 @@ def compared_windows(truth: Scene, block: int | None = None) -> list[Window]:
         rows = max(rows // step, 1) * step
         return [Window(row, 0, min(rows, height - row), width) for row in range(0, height, rows)]
     return blocks((height, width), max(WINDOW // step, 1) * step)
+
+
+def detail_side(shape: tuple[int, int]) -> int:
+    """Side in pixels of the windows that are looked at: a quarter of the truth, at most MOST_DETAIL."""
+    return min(MOST_DETAIL, -(-max(shape) // 4))

@@ -1,0 +1,1 @@
+"""What a report is turned into: text, tables, pictures, pages."""
