@@ -213,8 +213,7 @@ def boundary_table(record: Record) -> Table | None:
 
 def boundary_distance(boundary: Record) -> str:
     """How far from a border pixels count."""
-    metres = boundary.get("distance_metres")
-    return f"{metres:g} m" if metres is not None else f"{boundary['distance_pixels']:g} px"
+    return f"{boundary['distance']:g} {boundary['unit']}"
 
 
 def calibration_table(record: Record) -> Table | None:
@@ -225,7 +224,7 @@ def calibration_table(record: Record) -> Table | None:
     rows = tuple(
         (
             f"{part['low']:.2f} to {part['high']:.2f}",
-            count(part["count"]),
+            count(part["pixels"]),
             *map(figure, (part["confidence"], part["accuracy"])),
         )
         for part in calibration["bins"]

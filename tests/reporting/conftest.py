@@ -24,7 +24,7 @@ LEGEND = Legend(
     tuple(LegendClass(10 * i, name, (40 * i, 255 - 30 * i, 90)) for i, name in enumerate(NAMES)),
     ignore=(0,),
 )
-SHAPE = (37, 53)
+SHAPES = ((37, 53), (37, 53), (61, 29))
 
 
 def write(path: Path, pixels: np.ndarray, **profile: object) -> Path:
@@ -38,11 +38,13 @@ def write(path: Path, pixels: np.ndarray, **profile: object) -> Path:
     return path
 
 
-def scene_of(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) uint8 codes of a truth and of a map that errs in a fifth of the pixels, and has none in a corner."""
+def scene_of(seed: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) uint8 codes of a truth and of a map that errs the more the higher the seed, and has none in a corner."""
     random = np.random.default_rng(seed)
-    truth = random.choice(np.array([0, 10, 20, 40, 50], np.uint8), SHAPE, p=[0.1, 0.5, 0.2, 0.1, 0.1])
-    found = np.where(random.random(SHAPE) < 0.2, random.choice(np.array([10, 20, 50], np.uint8), SHAPE), truth)
+    truth = random.choice(np.array([0, 10, 20, 40, 50], np.uint8), shape, p=[0.1, 0.5, 0.2, 0.1, 0.1])
+    found = np.where(
+        random.random(shape) < 0.1 + 0.2 * seed, random.choice(np.array([10, 20, 50], np.uint8), shape), truth
+    )
     found = np.where(found == 0, np.uint8(10), found)
     found[:4, :5] = NODATA
     return truth, found
@@ -53,7 +55,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """labels/, images/ (8 bits) and maps/ of three scenes, one of them with a name that HTML and shells mind."""
     root = tmp_path_factory.mktemp("it's <data> & more")
     for seed, stem in enumerate(("one", "two & <three>", "four")):
-        truth, found = scene_of(seed)
+        truth, found = scene_of(seed, SHAPES[seed])
         write(root / "labels" / f"{stem}.tif", truth)
         write(root / "maps" / f"{stem}.tif", found, nodata=NODATA)
         write(root / "images" / f"{stem}.tif", np.stack([truth, truth * 2, 255 - truth]))

@@ -18,6 +18,7 @@ import geoseg
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import DEEPGLOBE, Legend, LegendClass
 from geoseg.reporting.page import to_html
+from geoseg.reporting.shades import bar, contrast, ink_on, luminance, shade
 from geoseg.reporting.write import write_report
 from geoseg.scoring.pair import Pair
 
@@ -134,6 +135,25 @@ def test_the_tables_have_the_figures(report: geoseg.Report, tmp_path: Path) -> N
     assert cells == [line[1:] for line in record["confusion"]["counts"][1:]]
 
 
+def test_the_diagonal_is_framed_past_an_ignored_class(report: geoseg.Report, tmp_path: Path) -> None:
+    text = page_of(report, tmp_path)
+    matrix = report.matrix.counts
+    framed = [int(cell.replace(",", "")) for cell in re.findall(r'class="right">([\d,]+)<', text)]
+    assert framed == np.diagonal(matrix)[1:].tolist()
+
+
+def test_shaded_cells_can_be_read() -> None:
+    assert min(contrast(ink_on(shade(i / 100)), shade(i / 100)) for i in range(101)) >= 4.5
+    light = [luminance(shade(i / 100)) for i in range(101)]
+    assert light == sorted(light, reverse=True) and contrast(shade(0), shade(1)) > 9
+
+
+def test_a_bar_has_the_whiskers_of_its_interval() -> None:
+    drawn = bar(0.5, {"low": 0.25, "high": 0.75}, "<x>")
+    assert 'width="50.00"' in drawn and 'x1="25.00" x2="75.00"' in drawn and 'aria-label="&lt;x&gt;"' in drawn
+    assert "line" not in bar(0.5, None, "") and "value" not in bar(None, None, "")
+
+
 def test_one_scene_says_that_it_has_no_interval(lone_report: geoseg.Report, tmp_path: Path) -> None:
     text = page_of(lone_report, tmp_path)
     assert "one scene: how figures vary over scenes is unknown" in text and "95 %" not in text
@@ -156,10 +176,10 @@ def test_nothing_scored_makes_a_page() -> None:
 def test_boundary_and_calibration_appear_where_they_are(lone_report: geoseg.Report) -> None:
     names = list(lone_report.iou)
     record = lone_report.to_dict() | {
-        "boundary": {"distance_metres": 12.5, "mean_iou": 0.25, "classes": dict.fromkeys(names, 0.125)},
+        "boundary": {"distance": 12.5, "unit": "m", "mean_iou": 0.25, "classes": dict.fromkeys(names, 0.125)},
         "calibration": {
             "ece": 0.0625,
-            "bins": [{"low": 0.5, "high": 1.0, "count": 1234, "confidence": 0.75, "accuracy": None}],
+            "bins": [{"low": 0.5, "high": 1.0, "pixels": 1234, "confidence": 0.75, "accuracy": None}],
         },
     }
     tables = Outline(to_html(record, lone_report.legend)).tables
