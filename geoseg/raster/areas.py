@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rasterio.warp import transform as transform_points
 
@@ -11,7 +13,7 @@ from geoseg.raster.opening import GDAL_ERRORS
 
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
-CORNERS = 17
+CORNERS = 9
 """Along each side of a window whose area as a whole is asked for."""
 COARSE = 100.0
 """Metres per pixel above which a cell is one row high and no wider than ..."""
@@ -63,15 +65,15 @@ class AreaTally:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
 
-    def mean_pixel_hectares(self, window: Window) -> float | None:
-        """Mean area of the pixels of a window in hectares; None where the grid has no place on Earth."""
+    def mean_pixel_hectares(self, windows: Sequence[Window]) -> np.ndarray | None:
+        """(N,) mean area of the pixels of each window in hectares; None where the grid has no place on Earth."""
         if not self._has_place:
             return None
-        rows, cols = (
-            np.unique(np.linspace(first, first + length, CORNERS).round())
-            for first, length in ((window.row, window.height), (window.col, window.width))
-        )
-        return float(quadrangle_areas(*self._to_degrees(rows, cols)).sum() / window.area / 10_000)
+        sides = np.linspace(0, 1, CORNERS)
+        rows = np.array([window.row + window.height * sides for window in windows])[:, :, None]
+        cols = np.array([window.col + window.width * sides for window in windows])[:, None, :]
+        corners = self._degrees_of(*np.broadcast_arrays(rows, cols))
+        return quadrangle_areas(*corners).sum((-2, -1)) / [window.area * 10_000 for window in windows]
 
     def _pixel_areas(self, window: Window) -> np.ndarray:
         """Hectares of a pixel in each cell of a window."""
@@ -82,7 +84,10 @@ class AreaTally:
         return quadrangle_areas(longitude, latitude) / pixels / 10_000
 
     def _to_degrees(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        col, row = np.meshgrid(cols, rows)
+        return self._degrees_of(*np.meshgrid(rows, cols, indexing="ij"))
+
+    def _degrees_of(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(longitude, latitude) of corners of pixels, in arrays of any shape."""
         x, y = self.grid.transform @ (col.ravel().astype(float), row.ravel().astype(float))
         longitude, latitude = transform_points(self.grid.crs, "EPSG:4326", x, y)
         return np.reshape(longitude, col.shape), np.reshape(latitude, col.shape)
@@ -99,10 +104,10 @@ class AreaTally:
 
 
 def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
-    """(R, C) square metres of the cells between (R + 1, C + 1) corners in degrees on WGS 84."""
-    turned = np.unwrap(np.unwrap(longitude, period=360, axis=1), period=360, axis=0)
-    corners = [(slice(None, -1), slice(None, -1)), (slice(None, -1), slice(1, None))]
-    corners += [(slice(1, None), slice(1, None)), (slice(1, None), slice(None, -1))]
+    """(..., R, C) square metres of the cells between (..., R + 1, C + 1) corners in degrees on WGS 84."""
+    turned = np.unwrap(np.unwrap(longitude, period=360, axis=-1), period=360, axis=-2)
+    corners = [(..., slice(None, -1), slice(None, -1)), (..., slice(None, -1), slice(1, None))]
+    corners += [(..., slice(1, None), slice(1, None)), (..., slice(1, None), slice(None, -1))]
     phi = sum(latitude[corner] for corner in corners) / 4
     sine = np.sin(np.radians(phi))
     flattening = 1 - ECCENTRICITY_2 * sine**2

@@ -7,7 +7,7 @@ import numpy as np
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import NO_CLASS
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Pixels counted at once, so that what is made of them stays in the processor's cache."""
 SHORT_RUN = 6
 """Mean length of a run in pixels below which looking for runs costs more than it saves."""
@@ -19,24 +19,24 @@ def count_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Maps are smooth: pixels are counted run by run, of one pair of values each, where runs are long enough.
     """
     first, second = (np.ascontiguousarray(values).ravel() for values in (first, second))
-    joint = np.zeros(1 << 16, np.int64)
+    # Floats hold whole numbers below 2**53, and lengths of runs are added up as floats.
+    joint = np.zeros(1 << 16)
     for start in range(0, len(first), PIECE):
         piece = slice(start, start + PIECE)
-        joint += _count(first[piece], second[piece])
-    return joint.reshape(256, 256)
+        found = _count(first[piece], second[piece])
+        joint[: len(found)] += found
+    return joint.astype(np.int64).reshape(256, 256)
 
 
 def _count(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    begins = np.empty(len(first), bool)
-    begins[0] = True
+    """Pixels of each pair, 256 x first + second, up to the highest pair that there is."""
+    begins = np.ones(len(first), bool)
     np.not_equal(first[1:], first[:-1], out=begins[1:])
     begins[1:] |= second[1:] != second[:-1]
     starts = np.flatnonzero(begins)
     if len(starts) * SHORT_RUN > len(first):
-        return np.bincount(_joined(first, second), minlength=1 << 16)
-    lengths = np.diff(starts, append=len(first))
-    # Weights are added up as floats, exact below 2**53.
-    return np.bincount(_joined(first[starts], second[starts]), lengths, minlength=1 << 16).astype(np.int64)
+        return np.bincount(_joined(first, second))
+    return np.bincount(_joined(first[starts], second[starts]), np.diff(starts, append=len(first)))
 
 
 def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:

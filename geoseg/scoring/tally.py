@@ -39,6 +39,8 @@ MOST_DETAIL = 512
 """Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
 READERS = 4
 """Threads that read, at most."""
+PLACED_AT_ONCE = 64
+"""Windows whose areas are worked out together: asking for coordinates takes as long for one as for many."""
 PROVENANCE_TAGS = ("GEOSEG_VERSION", "GEOSEG_MODEL", "GEOSEG_MODEL_SHA256", "GEOSEG_INPUT", "GEOSEG_SETTINGS")
 """Tags in which a map tells how it was made."""
 
@@ -204,7 +206,8 @@ class Tally:
         self._areas = AreaTally(reader.truths.grid)
         classes = len(self._legend)
         self._matrix = ConfusionMatrix.empty(classes, self._legend.ignored)
-        self._hectares = np.zeros((classes, classes + 1))
+        self._hectares: np.ndarray | None = np.zeros((classes, classes + 1))
+        self._unplaced: list[tuple[Window, np.ndarray]] = []
         self._blocks: list[tuple[Window, np.ndarray]] = []
         self._boundary: BoundaryCounts | None = None
         self._reliability: Reliability | None = None
@@ -221,14 +224,17 @@ class Tally:
             self._matrix += matrix
             if self._block is not None and matrix.total:
                 self._blocks.append((window, matrix.counts))
-            hectares = self._areas.mean_pixel_hectares(window)
-            self._hectares += matrix.counts * (np.nan if hectares is None else hectares)
+            self._unplaced.append((window, matrix.counts))
+        if len(self._unplaced) >= PLACED_AT_ONCE:
+            self._add_areas()
 
     def result(self) -> Pair:
         """All that was counted; raises GridMismatch where the two share no ground."""
         maps, truths, alignment = self._reader.maps, self._reader.truths, self._reader.alignment
         if not self._inside:
             raise GridMismatch(mismatch(maps.grid, truths.grid, maps.name, truths.name, "share no ground"))
+        if self._unplaced:
+            self._add_areas()
         pair = Pair(
             maps.name,
             self._matrix,
@@ -238,13 +244,19 @@ class Tally:
             outside=self._outside,
             undefined=self._undefined,
             unlabelled=self._inside - self._matrix.total,
-            hectares=None if np.isnan(self._hectares).any() else self._hectares,
+            hectares=self._hectares,
             blocks=None if self._block is None else Blocks.of(self._block, self._blocks),
             boundary=self._boundary,
             reliability=self._reliability,
             provenance={name: value for name, value in maps.scene.tags.items() if name in PROVENANCE_TAGS},
         )
         return pair.without_missing() if self._reader.comparison.ignore_missing else pair
+
+    def _add_areas(self) -> None:
+        windows, counts = zip(*self._unplaced, strict=True)
+        pixels = self._areas.mean_pixel_hectares(windows)
+        self._hectares = None if pixels is None else self._hectares + np.tensordot(pixels, np.array(counts), 1)
+        self._unplaced.clear()
 
     def _matrices(self, piece: Piece) -> Iterator[tuple[Window, ConfusionMatrix]]:
         whole = Window(0, 0, *piece.window.shape)

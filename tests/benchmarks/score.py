@@ -12,12 +12,15 @@ import argparse
 import json
 import math
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from materials import PATTERN
-from measure import Row, in_fresh_process, peak_mib, seconds, table
+from measure import Row, in_fresh_process, peak_mib, table
 
 import geoseg
 from geoseg.ahead import read_ahead, reader_threads
@@ -27,7 +30,8 @@ from geoseg.legend import DEEPGLOBE
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ClassRasterWriter
 from geoseg.scoring.joining import JoinedLegends
-from geoseg.scoring.tally import Comparison, PairReader, compared_windows
+from geoseg.scoring.tally import WINDOW, Comparison, PairReader, compared_windows
+from geoseg.tiling import blocks
 
 
 def class_raster(folder: Path, side: int, moved: int = 0) -> Path:
@@ -53,28 +57,48 @@ def class_raster(folder: Path, side: int, moved: int = 0) -> Path:
 
 
 def speed(truth: str, prediction: str, **options) -> Row:
-    """Mpx/s of the truth, and the ratio of scoring to reading alone by as many threads, over windows of one size."""
+    """Mpx/s of the truth, and scoring's time over reading's: as scripts read, window by window, and by scoring's threads.
+
+    Ratios are medians over runs in turn. That of processor time is the one to trust where other programs run beside.
+    """
     score = partial(geoseg.score, prediction, truth, DEEPGLOBE, **options)
     score()
-    reading, scoring = [], []
-    for _ in range(5):
-        reading.append(seconds(partial(read_alone, truth, prediction)))
-        scoring.append(seconds(score))
+    calls = partial(read_plainly, truth, prediction), partial(read_threaded, truth, prediction), score
+    runs = np.array([[cost(call) for call in calls] for _ in range(7)])
+    (plain, threaded, scored), _ = np.median(runs, axis=0).T
     with Scene(truth) as scene:
         megapixels = math.prod(scene.grid.shape) / 1e6
-    ratios = np.array(scoring) / np.array(reading)
+    over = np.median(runs[:, 2:] / runs[:, :2], axis=0)
     return {
         "pair": Path(prediction).name,
         "options": json.dumps(options) if options else "-",
         "Mpx": megapixels,
-        "read alone, Mpx/s": megapixels / float(np.median(reading)),
-        "score, Mpx/s": megapixels / float(np.median(scoring)),
-        "score / read": f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})",
+        "read plainly, Mpx/s": float(megapixels / plain),
+        "read by threads, Mpx/s": float(megapixels / threaded),
+        "score, Mpx/s": float(megapixels / scored),
+        "score / read plainly": float(over[0, 0]),
+        "score / read by threads": float(over[1, 0]),
+        "processor time, score / read by threads": float(over[1, 1]),
     }
 
 
-def read_alone(truth: str, prediction: str) -> None:
-    """Read both rasters, and do nothing."""
+def read_plainly(truth: str, prediction: str) -> None:
+    """Read windows of both rasters by rasterio, and do nothing."""
+    with rasterio.open(truth) as first, rasterio.open(prediction) as second:
+        for window in blocks(first.shape, WINDOW):
+            first.read(1, window=window.to_rasterio())
+            second.read(1, window=window.to_rasterio())
+
+
+def cost(call: Callable[[], object]) -> tuple[float, float]:
+    """(wall seconds, processor seconds of all threads) of a call."""
+    begun, before = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - begun, time.process_time() - before
+
+
+def read_threaded(truth: str, prediction: str) -> None:
+    """Read both rasters as scoring does, and do nothing."""
     reader = PairReader(Path(prediction), Path(truth), Comparison(JoinedLegends.of_one(DEEPGLOBE)))
     windows = compared_windows(reader.truths.scene)
 
@@ -90,7 +114,6 @@ def read_alone(truth: str, prediction: str) -> None:
 
 def memory(truth: str, prediction: str, **options) -> Row:
     """Peak resident memory in MiB, before and after."""
-    import rasterio  # noqa: F401
     import torch  # noqa: F401
 
     before = peak_mib()
