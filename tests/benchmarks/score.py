@@ -57,7 +57,7 @@ def class_raster(folder: Path, side: int, moved: int = 0) -> Path:
 
 
 def speed(truth: str, prediction: str, **options) -> Row:
-    """Mpx/s of the truth, and scoring's time over reading's: as scripts read, window by window, and by scoring's threads.
+    """Mpx/s of the truth, and scoring's time over reading's: as scripts read, and by as many threads as scoring has.
 
     Ratios are medians over runs in turn. That of processor time is the one to trust where other programs run beside.
     """
