@@ -338,9 +338,7 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     if not settings.oversample:
         return None
     copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
-    log.info(
-        "oversampling: %d scenes an epoch from %d, %d of them dropped", copies.sum(), len(copies), sum(copies == 0)
-    )
+    log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
     return copies
 
 

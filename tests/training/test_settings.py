@@ -77,7 +77,7 @@ def test_an_unknown_setting_lists_those_there_are():
 
 @pytest.mark.parametrize("option", ["learning_rate", "setting_", "device"])
 def test_an_unknown_option_is_named(option):
-    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are batch_size"):
+    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are augment"):
         resolve_settings(**{option: 1})
 
 
