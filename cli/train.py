@@ -30,7 +30,7 @@ from . import options
 )
 @options.size
 @options.window
-@click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+@options.split
 @click.option(
     "--augment/--no-augment",
     default=None,
