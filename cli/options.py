@@ -64,6 +64,12 @@ mapping = click.option(
     metavar="FILE.json",
     help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
 )
+split = click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+rare_set = click.option(
+    "--rare-set",
+    type=click.Choice(["text", "table1"]),
+    help="Rare in oversampling: rangeland and forest (the paper's text), or barren too (its Table 1).  [default: text]",
+)
 bands = click.option(
     "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
 )

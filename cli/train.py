@@ -17,7 +17,7 @@ from . import options
 )
 @click.option(
     "--setting",
-    type=click.Choice(["baseline", "focal", "resnet34"]),
+    type=click.Choice(["baseline", "focal", "augment", "resnet34"]),
     help="A row of the paper's ablation.  [default: baseline]",
 )
 @click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
@@ -30,7 +30,14 @@ from . import options
 )
 @options.size
 @options.window
-@click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+@options.split
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Flips, rotation and colour jitter, of all samples but the first copy of oversampled scenes.",
+)
+@click.option("--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes of DeepGlobe.")
+@options.rare_set
 @options.legend
 @options.bands
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")

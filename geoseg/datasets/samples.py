@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geoseg.datasets.dataset import Pair
-from geoseg.errors import InputError
+from geoseg.errors import InputError, UsageError
 from geoseg.grid import Window, require_same_shape
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.prediction.plan import scaled
@@ -89,24 +89,35 @@ class Samples:
     """The samples of one part of a split: a function of (seed, epoch, place), whoever asks and in whatever order.
 
     With a window each scene gives as many samples an epoch as windows are needed to cover it, each at a random place;
-    without, each scene is one sample.
+    without, each scene is one sample. ``copies`` repeats each scene's samples so many times, 0 leaves it out.
     """
 
-    def __init__(self, scenes: Sequence[LabelledScene], framing: Framing, seed: int = 0) -> None:
+    def __init__(
+        self, scenes: Sequence[LabelledScene], framing: Framing, seed: int = 0, copies: Sequence[int] | None = None
+    ) -> None:
         self.scenes = list(scenes)
         self.framing, self.seed = framing, seed
+        self.oversampled = copies is not None
+        self.copies = [1] * len(self.scenes) if copies is None else [int(count) for count in copies]
+        if not any(self.copies) and self.scenes:
+            raise UsageError(f"oversampling dropped all {len(self.scenes)} training scenes; use another --seed")
         self._kept: dict[int, Sample] = {}
         self._kept_bytes = 0
 
     @cached_property
-    def _scene_of(self) -> list[int]:
-        """The scene of each sample of an epoch."""
+    def _places(self) -> list[tuple[int, int]]:
+        """The scene of each sample of an epoch, and which of its copies, from 0."""
         side, whole = self.framing.side, self.framing.whole
         counts = [1 if whole else len(Lattice(scene.grid.shape, side, 0)) for scene in self.scenes]
-        return [number for number, count in enumerate(counts) for _ in range(count)]
+        repeated = enumerate(zip(counts, self.copies, strict=True))
+        return [(number, copy) for number, (count, copies) in repeated for copy in range(copies) for _ in range(count)]
 
     def __len__(self) -> int:
-        return len(self._scene_of)
+        return len(self._places)
+
+    def stays_clean(self, place: int) -> bool:
+        """True for the first copy of a scene where scenes are oversampled: augmentation leaves it as it is."""
+        return self.oversampled and self._places[place][1] == 0
 
     def order(self, epoch: int) -> np.ndarray:
         """(len,) int64: the places of the samples in the order in which an epoch takes them."""
@@ -114,7 +125,7 @@ class Samples:
 
     def draw(self, epoch: int, place: int) -> Sample:
         """The sample at a place of an epoch, size x size pixels; padded below and right where the scene is smaller."""
-        number = self._scene_of[place]
+        number, _ = self._places[place]
         side, size = self.framing.side, self.framing.size
         if self.framing.whole:
             return pad(self.whole(number), size)

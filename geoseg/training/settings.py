@@ -35,6 +35,12 @@ class TrainingSettings:
     """Side in pixels as the network sees it; None takes the window, or for whole scenes 1024 but never enlarges."""
     split: str | None = None
     """As datasets.splits.resolve_split explains."""
+    augment: bool = False
+    """Flips, rotation and colour jitter: of every sample, but of oversampled scenes not of the first copy."""
+    oversample: bool = False
+    """Repeat scenes by the classes they show, as datasets.oversampling explains."""
+    rare_set: Literal["text", "table1"] = "text"
+    """What the rule of oversampling counts as rare: as the paper's text says, or with barren, as its Table 1 needs."""
     epochs: int = 30
     steps: int | None = None
     """Stop after so many optimiser steps, whatever the epochs."""
@@ -48,14 +54,18 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} is larger than 0, got {value}")
-        for name, allowed in (("loss", ("ce", "focal")), ("norm", ("none", "batch", "group"))):
+        choices = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group"), "rare_set": ("text", "table1")}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise UsageError(f"--{name} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
         if self.loss != "focal" and self.gamma != TrainingSettings.gamma:
             raise UsageError("--gamma is of the focal loss; add --loss focal")
+        if not self.oversample and self.rare_set != TrainingSettings.rare_set:
+            raise UsageError("--rare-set is of oversampling; add --oversample")
 
     @property
     def focusing(self) -> float:
@@ -69,6 +79,7 @@ class TrainingSettings:
 SETTINGS: dict[str, TrainingSettings] = {
     "baseline": TrainingSettings(),
     "focal": TrainingSettings("focal", loss="focal"),
+    "augment": TrainingSettings("augment", augment=True, oversample=True),
     "resnet34": TrainingSettings("resnet34", encoder="resnet34", encoder_weights="imagenet"),
 }
 """Rows of the paper's Table 3 by name."""

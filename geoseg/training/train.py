@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import geoseg
-from geoseg.ahead import batches, read_ahead, reader_threads
+from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
+from geoseg.datasets.feed import Feed
 from geoseg.datasets.overlap import overlapping
+from geoseg.datasets.oversampling import RULES
 from geoseg.datasets.resolve import resolve_data
-from geoseg.datasets.samples import Framing, LabelledScene, Sample, Samples
+from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import InputError, ModelError, UsageError
@@ -167,8 +169,10 @@ class Trainer:
             | {"precision": resolve_precision(precision, torch_device)},
         )
         segmenter = Segmenter(config, network).to(torch_device)
-        samples = (Samples(scenes[part], framing, settings.seed) for part in ("train", "val"))
-        return cls(segmenter, settings, *samples, weights, precision)
+        copies = oversampled_copies(settings, found, dataset.legend)
+        train_samples = Samples(scenes["train"], framing, settings.seed, copies)
+        val_samples = Samples(scenes["val"], framing, settings.seed)
+        return cls(segmenter, settings, train_samples, val_samples, weights, precision)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -240,16 +244,19 @@ class Trainer:
                 bar.update()
         return totals[0] / max(totals[1], 1e-9)
 
-    def _batches(self, epoch: int, begun: int) -> Iterator[tuple[Sample, ...]]:
-        places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
-        calls = (partial(self.train_samples.draw, epoch, int(place)) for place in places)
-        depth = 2 * self.settings.batch_size
-        with reader_threads() as reader, closing(read_ahead(reader, calls, depth)) as samples:
-            yield from batches(samples, self.settings.batch_size)
+    @cached_property
+    def feed(self) -> Feed:
+        """Where batches come from."""
+        augmentation = Augmentation() if self.settings.augment else None
+        return Feed(self.train_samples, self.segmenter.device, augmentation)
 
-    def _step(self, batch: tuple[Sample, ...], which: str) -> tuple[float, float]:
+    def _batches(self, epoch: int, begun: int) -> Iterator[SampleBatch]:
+        places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
+        return self.feed.batches(epoch, places, self.settings.batch_size)
+
+    def _step(self, batch: SampleBatch, which: str) -> tuple[float, float]:
         device = self.segmenter.device
-        pixels, valid, index = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*batch, strict=True))
+        pixels, valid, index = batch
         try:
             with autocast(device, self.precision):
                 logits = self.segmenter(TileBatch(pixels, valid))
@@ -324,6 +331,15 @@ def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene])
     window, size = resolve_window((longest, longest), settings.window, size, (0, 0), "the largest training scene")
     framing = Framing(window, size, whole=settings.window is None)
     return replace(settings, size=size), framing
+
+
+def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend) -> np.ndarray | None:
+    """How often each training scene is repeated; None where scenes are not oversampled."""
+    if not settings.oversample:
+        return None
+    copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
+    log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
+    return copies
 
 
 def start_network(settings: TrainingSettings, bands: int, legend: Legend) -> nn.Module:

@@ -19,7 +19,11 @@ def test_baseline_is_the_papers():
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("focal", {"loss": "focal"}), ("resnet34", {"encoder": "resnet34", "encoder_weights": "imagenet"})],
+    [
+        ("focal", {"loss": "focal"}),
+        ("augment", {"augment": True, "oversample": True}),
+        ("resnet34", {"encoder": "resnet34", "encoder_weights": "imagenet"}),
+    ],
 )
 def test_other_rows_change_one_thing(name, changes):
     settings, baseline = resolve_settings(name).to_dict(), resolve_settings().to_dict()
@@ -35,6 +39,10 @@ def test_other_rows_change_one_thing(name, changes):
         (None, {"encoder": "resnet34", "encoder_weights": "imagenet"}, "resnet34"),
         ("resnet34", {"encoder_weights": "none"}, "custom"),
         ("focal", {"loss": "ce"}, "baseline"),
+        (None, {"augment": True}, "custom"),
+        (None, {"augment": True, "oversample": True}, "augment"),
+        ("augment", {"rare_set": "table1"}, "custom"),
+        ("augment", {"augment": False, "oversample": False}, "baseline"),
         ("focal", {"epochs": 30, "batch_size": 2}, "focal"),
         (None, {"seed": 7, "split": "glnet"}, "baseline"),
         (None, {"window": None, "size": None}, "baseline"),
@@ -56,9 +64,9 @@ def test_focusing_is_gamma_for_the_focal_loss_only(focal):
     assert resolve_settings(**options).focusing == (3.0 if focal else 0.0)
 
 
-@pytest.mark.parametrize("options", [{"gamma": 3.0}, {"encoder": "resnet34", "width": 8}])
+@pytest.mark.parametrize("options", [{"gamma": 3.0}, {"encoder": "resnet34", "width": 8}, {"rare_set": "table1"}])
 def test_options_that_would_do_nothing_are_refused(options):
-    with pytest.raises(UsageError, match=f"--{list(options)[-1]} is of the"):
+    with pytest.raises(UsageError, match=f"--{list(options)[-1].replace('_', '-')} is of "):
         resolve_settings(**options)
 
 
@@ -69,7 +77,7 @@ def test_an_unknown_setting_lists_those_there_are():
 
 @pytest.mark.parametrize("option", ["learning_rate", "setting_", "device"])
 def test_an_unknown_option_is_named(option):
-    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are batch_size"):
+    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are augment"):
         resolve_settings(**{option: 1})
 
 
@@ -85,6 +93,7 @@ def test_an_unknown_option_is_named(option):
         ({"steps": 0}, "--steps"),
         ({"width": 0}, "--width"),
         ({"loss": "dice"}, "--loss is one of ce, focal"),
+        ({"oversample": True, "rare_set": "water"}, "--rare-set is one of text, table1"),
         ({"norm": "layer"}, "--norm is one of none, batch, group"),
         ({"gamma": 0.5}, "gamma"),
     ],

@@ -14,10 +14,13 @@ import torch
 import geoseg
 import geoseg.training.train as module
 from geoseg.datasets.dataset import open_dataset
+from geoseg.datasets.oversampling import RULES
 from geoseg.datasets.samples import LabelledScene
+from geoseg.datasets.survey import survey
 from geoseg.errors import InputError, ModelError, OutputError, UsageError
 from geoseg.models.segmenter import TileBatch
 from geoseg.models.storage import load, read_model_file, read_record
+from geoseg.training.class_weights import median_frequency_weights
 from geoseg.training.losses import LossSum, loss_sum
 from geoseg.training.settings import resolve_settings
 
@@ -64,6 +67,35 @@ def test_an_epoch_draws_every_sample_once_in_its_own_order(sample_folder, tmp_pa
     assert [epoch for epoch, _ in drawn] == [0] * 24 + [1] * 24
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(24))
     assert orders[0] != orders[1] != sorted(orders[1])
+
+
+def test_augmented_and_oversampled_runs_go_on_as_if_never_stopped(sample_folder, tmp_path):
+    options = SMALL | {"epochs": 2, "split": "100/0/0", "augment": True, "oversample": True}
+    geoseg.train(sample_folder, tmp_path / "whole", **options)
+    geoseg.train(sample_folder, tmp_path / "run", **(options | {"epochs": 1}))
+    geoseg.train(sample_folder, tmp_path / "run", **options, resume=True)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    provenance = load(tmp_path / "run").config.provenance
+    assert provenance["settings"]["augment"] and provenance["settings"]["rare_set"] == "text"
+
+
+def test_oversampling_repeats_scenes_and_keeps_the_weights_of_the_clean_ones(sample_folder, tmp_path):
+    dataset = open_dataset(sample_folder)
+    found = survey([LabelledScene(pair, dataset.legend) for pair in dataset.pairs], dataset.legend)
+    copies = RULES["text"].copies(found.scene_counts, dataset.legend, 0)
+    options = SMALL | {"epochs": 1, "split": "100/0/0", "oversample": True, "batch_size": 1}
+    model = geoseg.train(sample_folder, tmp_path / "run", **options)
+    assert weights_of(tmp_path / "run")["optimiser.0.step"] == copies.sum() > 6
+    expected = median_frequency_weights(found.counts, dataset.legend.ignored)
+    assert list(model.config.provenance["class_weights"].values()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_oversampling_other_classes_is_refused_and_augmenting_them_is_not(make_dataset, tmp_path):
+    root = make_dataset({str(number): two_colours(number) for number in range(4)})
+    with pytest.raises(UsageError, match="the legend 'small' has no water: use --no-oversample"):
+        geoseg.train(root, tmp_path / "run", setting="augment", **SMALL)
+    assert not (tmp_path / "run").exists()
+    geoseg.train(root, tmp_path / "run", augment=True, **(SMALL | {"epochs": 1}))
 
 
 def test_another_seed_gives_another_run(whole_run, sample_folder, tmp_path):
