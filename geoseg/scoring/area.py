@@ -86,7 +86,7 @@ class AreaEstimates:
     def to_text(self) -> str:
         """Tables for the terminal: areas and accuracies, then the matrix of area shares in percent."""
         width = max(len(name) for name in (*self.classes, "class"))
-        head = f"{'class':{width}}  {'mapped ha':>14}  {'area ha':>14}  {f'+- {self.level:.4g}':>12}"
+        head = f"{'class':{width}}  {'mapped ha':>14}  {'area ha':>14}  {f'{100 * self.level:.4g} % +-':>12}"
         lines = [f"{head}  {'users accuracy':24}  {'producers accuracy':24}  units"]
         for i, name in enumerate(self.classes):
             area = f"{self.area.value[i]:14,.2f}  {self.z * self.area.error[i]:12,.2f}"
