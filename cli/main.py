@@ -38,8 +38,9 @@ class Commands(click.Group):
         except click.ClickException as error:
             error.show()
             code = error.exit_code
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("geoseg: interrupted; what was finished before is intact", err=True)
+        except (KeyboardInterrupt, click.Abort) as error:
+            said = str(error.__cause__ or error) or "interrupted; what was finished before is intact"
+            click.echo(f"geoseg: {said}", err=True)
             code = INTERRUPTED
         except GeosegError as error:
             if debug:

@@ -43,11 +43,24 @@ from . import options
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
-@click.option("--lr", type=float, metavar="X", help="Learning rate of Adam.  [default: 1e-4]")
+@click.option("--accumulate", type=click.IntRange(min=1), metavar="N", help="Batches that make one step.  [default: 1]")
+@click.option("--optimizer", type=click.Choice(["adam", "adamw"]), help="[default: adam]")
+@click.option("--lr", type=float, metavar="X", help="Learning rate at its height.  [default: 1e-4]")
+@click.option("--encoder-lr", type=float, metavar="X", help="Another one for a timm encoder.  [default: as --lr]")
+@click.option("--weight-decay", type=float, metavar="X", help="Of kernels, not of biases and norms.  [default: 0]")
+@click.option(
+    "--schedule", type=click.Choice(["constant", "cosine"]), help="Of the learning rate.  [default: constant]"
+)
+@click.option("--warmup", type=float, metavar="N|SHARE", help="Steps, or a share of all, in which the rate rises.")
+@click.option("--clip", type=float, metavar="X", help="Longest gradient, as the norm over all parameters.")
+@click.option("--ema", type=float, metavar="DECAY", help="Keep a moving average of the weights, such as 0.999.")
+@click.option(
+    "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better validation."
+)
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
 @options.device
 @options.precision
-@click.option("--resume", is_flag=True, help="Go on with the run in -o after its last finished epoch.")
+@click.option("--resume", is_flag=True, help="Go on with the run in -o where it stopped.")
 @options.json
 @options.quiet
 @options.debug
@@ -63,7 +76,10 @@ def train(obj: dict, data: Path | None, output: Path | None, as_json: bool, **gi
     --window alone trains at native resolution on windows cut at random places.
     """
     import geoseg
+    from geoseg.training.processes import is_first
 
     segmenter = geoseg.train(data, output, progress=obj["progress"], **given)
     run = Path(segmenter.origin["path"]).parent
+    if not is_first():
+        return
     click.echo(json.dumps({"run": str(run), **json.loads((run / "report.json").read_text())}) if as_json else run)

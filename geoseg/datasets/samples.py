@@ -129,9 +129,19 @@ class Samples:
         side, size = self.framing.side, self.framing.size
         if self.framing.whole:
             return pad(self.whole(number), size)
+        return pad(resize(self._cut(number, self._window(epoch, place)), side, size), size)
+
+    def describe(self, epoch: int, place: int) -> str:
+        """The scene of a sample, and the window where one is cut: what a message names."""
+        stem = self.scenes[self._places[place][0]].stem
+        if self.framing.whole:
+            return stem
+        window = self._window(epoch, place)
+        return f"{stem} {window.width} x {window.height} px at row {window.row}, col {window.col}"
+
+    def _window(self, epoch: int, place: int) -> Window:
         random = np.random.default_rng((WINDOW_STREAM, self.seed, epoch, place))
-        window = _random_window(self.scenes[number].grid.shape, side, random)
-        return pad(resize(self._cut(number, window), side, size), size)
+        return _random_window(self.scenes[self._places[place][0]].grid.shape, self.framing.side, random)
 
     def whole(self, number: int) -> Sample:
         """A whole scene as training sees it: at its own resolution where windows are cut, else resampled."""

@@ -41,15 +41,24 @@ def loss_sum(logits: Tensor, index: Tensor, weights: Tensor, gamma: float = 0.0)
 def loss_sum_of_log_p(log_p: Tensor, index: Tensor, weights: Tensor, gamma: float = 0.0) -> LossSum:
     """As ``loss_sum``, from log probabilities (N, K, ...)."""
     require_gamma(gamma)
-    counts = index != NO_CLASS
-    safe = torch.where(counts, index, 0).long()
-    weight = torch.where(counts, weights.to(log_p.dtype)[safe], 0)
+    safe, weight = _weigh(index, weights.to(log_p.dtype))
     log_p_true = log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
     per_pixel = -weight * log_p_true
     if gamma:
         # 1 - p without cancellation where p is close to 1.
         per_pixel = per_pixel * (-torch.expm1(log_p_true)).clamp(min=0).pow(gamma)
     return LossSum(per_pixel.sum(), weight.sum())
+
+
+def weight_sum(index: Tensor, weights: Tensor) -> Tensor:
+    """What ``loss_sum`` gives as ``weight``: it depends on the labels alone, so it is known before the forward pass."""
+    return _weigh(index, weights)[1].sum()
+
+
+def _weigh(index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    counts = index != NO_CLASS
+    safe = torch.where(counts, index, 0).long()
+    return safe, torch.where(counts, weights[safe], 0)
 
 
 def require_gamma(gamma: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -9,6 +10,10 @@ from geoseg.errors import UsageError
 from geoseg.training.losses import require_gamma
 
 CUSTOM = "custom"
+ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
+ABOVE_ZERO += ("width", "window", "size")
+CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
+CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
 
 
 @dataclass(frozen=True)
@@ -45,20 +50,44 @@ class TrainingSettings:
     steps: int | None = None
     """Stop after so many optimiser steps, whatever the epochs."""
     batch_size: int = 2
+    accumulate: int = 1
+    """Batches whose gradients make one step: the same step as one batch of all their samples, in less memory."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam, or AdamW, whose decay does not pass through the gradient's moments."""
     lr: float = 1e-4
-    """Learning rate of Adam, constant."""
+    """Learning rate, where the schedule is at its height."""
+    encoder_lr: float | None = None
+    """Another one for a timm encoder; None takes ``lr`` for all."""
+    weight_decay: float = 0.0
+    """Of the kernels; biases and normalisation layers are never decayed."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the learning rate does after the warm-up; the cosine ends at 0 with the last step."""
+    warmup: float = 0.0
+    """Steps in which the learning rate rises from near 0; below 1 a share of all steps."""
+    clip: float | None = None
+    """Longest gradient, as the norm over all parameters; a longer one is shortened to it."""
+    ema: float | None = None
+    """Decay of the moving average of the weights that is validated and saved; None takes the weights themselves."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation mean IoU."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "width", "window", "size", "steps"):
+        for name in ABOVE_ZERO:
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} is larger than 0, got {value}")
-        choices = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group"), "rare_set": ("text", "table1")}
-        for name, allowed in choices.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("weight_decay", "warmup"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"--{name.replace('_', '-')} is 0 or more, got {getattr(self, name)}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UsageError(f"--ema is a decay between 0 and 1, such as 0.999, got {self.ema}")
+        if self.encoder_lr is not None and self.encoder == "plain":
+            raise UsageError("--encoder-lr is of a timm encoder; the plain U-Net has one learning rate, --lr")
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
@@ -71,6 +100,16 @@ class TrainingSettings:
     def focusing(self) -> float:
         """The gamma of the loss in use: 0 for cross-entropy."""
         return self.gamma if self.loss == "focal" else 0.0
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples of all batches, on all processes, that make one step."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def bound_to_length(self) -> bool:
+        """True where the learning rate of a step depends on how many there are in all."""
+        return self.schedule != "constant" or 0 < self.warmup < 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

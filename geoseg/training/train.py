@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch, build_network
-from geoseg.models.storage import WEIGHTS_PREFIX, load, read_model_file, save_segmenter
+from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.scene import Scene
+from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import median_frequency_weights
-from geoseg.training.losses import loss_sum
+from geoseg.training.interruption import Interruption
+from geoseg.training.losses import LossSum, loss_sum, weight_sum
+from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
+from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
 from geoseg.training.run import Run
 from geoseg.training.settings import TrainingSettings, resolve_settings
 from geoseg.training.validation import Validation, validate
@@ -49,16 +54,6 @@ PAPER_SIZE = 1024
 """Side that the paper resizes whole scenes to."""
 SAMPLE_EPOCHS = 10
 """Epochs on the embedded sample where none are asked for: minutes on a CPU."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands."""
-
-    step: int = 0
-    """Optimiser steps done; they tell the epoch, and the place in it."""
-    history: tuple[dict[str, Any], ...] = ()
-    """One row an epoch, and one for an epoch that --steps cut short."""
 
 
 def train(
@@ -90,25 +85,50 @@ def train(
     validation scenes. On the CPU equal arguments give equal weights.
     Raises InputError, ModelError, OutputError (before any work), UsageError.
     """
-    root, said = resolve_data(data)
-    log.info(said)
-    dataset = open_dataset(root, legend)
-    length_given = resume or options.get("epochs") or options.get("steps")
-    if data is None and dataset.synthetic and not length_given:
-        options["epochs"] = SAMPLE_EPOCHS
-        log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
-    run = Run.reopen(output) if resume else None
-    begun = run.begun() if run else None
-    settings = resolve_settings(setting, begun and TrainingSettings(**begun["provenance"]["settings"]), **options)
-    run = run or Run.create(output, settings.setting)
-    if begun and bands is None:
-        bands = begun["band_numbers"]
-    split = resolve_split(dataset, settings.split, settings.seed)
-    trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress)
-    state = trainer.restore(run) if run.last.is_file() else Progress()
-    run.write_config(trainer.record())
-    trainer.fit(run, state, progress)
-    return load(run.model, resolve_device(device))
+    resumption = resume_command(data, legend, bands, device, precision)
+    with joined(device) as (processes, device):
+        root, said = resolve_data(data) if processes.first else (Path(), "")
+        root = Path(processes.agree(str(root)))
+        log.info(said)
+        dataset = open_dataset(root, legend)
+        length_given = resume or options.get("epochs") or options.get("steps")
+        if data is None and dataset.synthetic and not length_given:
+            options["epochs"] = SAMPLE_EPOCHS
+            log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
+        run = Run.reopen(output) if resume else None
+        begun = run.begun() if run else None
+        settings = resolve_settings(setting, begun and TrainingSettings(**begun["provenance"]["settings"]), **options)
+        require_even_batches(settings.batch_size, processes)
+        run = run or create_run(output, settings.setting, processes)
+        if begun and bands is None:
+            bands = begun["band_numbers"]
+        split = resolve_split(dataset, settings.split, settings.seed)
+        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, processes)
+        state = trainer.restore(run) if run.last.is_file() else Progress()
+        if processes.first:
+            run.write_config(trainer.record())
+        trainer.fit(run, state, progress and processes.first, f"{resumption} -o {shlex.quote(str(run.folder))}")
+        processes.wait()
+        return load(run.model, resolve_device(device))
+
+
+def create_run(folder: str | Path | None, name: str, processes: Processes) -> Run:
+    """A run to begin, in the folder that the first process finds."""
+    found = str(Run.create(folder, name).folder) if processes.first else ""
+    return Run(Path(processes.agree(found)))
+
+
+def resume_command(
+    data: str | Path | None, legend: Any, bands: Sequence[int] | None, device: str, precision: str
+) -> str:
+    """The command that goes on with a run, less its folder; what the run's own record tells is left out."""
+    given = {"--legend": legend if isinstance(legend, str | Path) else None}
+    given |= {"--bands": ",".join(map(str, bands)) if bands else None}
+    given |= {"--device": device, "--precision": precision}
+    words = [str(data)] if data is not None else []
+    for option, value in given.items():
+        words += [option, str(value)] if value not in (None, "auto") else []
+    return shlex.join(["geoseg", "train", *words, "--resume"])
 
 
 class Trainer:
@@ -122,12 +142,17 @@ class Trainer:
         val_samples: Samples,
         weights: np.ndarray,
         precision: str,
+        processes: Processes = ALONE,
     ) -> None:
         self.segmenter, self.settings = segmenter, settings
         self.train_samples, self.val_samples = train_samples, val_samples
         self.weights = torch.tensor(weights, dtype=torch.float32, device=segmenter.device)
         self.precision = resolve_precision(precision, segmenter.device)
-        self.optimiser = torch.optim.Adam(segmenter.parameters(), lr=settings.lr)
+        self.processes = processes
+        self.optimiser = build_optimiser(segmenter, settings)
+        self.average = MovingAverage(segmenter, settings.ema) if settings.ema else None
+        if settings.patience and not val_samples.scenes:
+            raise UsageError("--patience waits for a better validation, and the split has no validation scenes")
 
     @classmethod
     def prepare(
@@ -139,6 +164,7 @@ class Trainer:
         device: str,
         precision: str,
         progress: bool = False,
+        processes: Processes = ALONE,
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
@@ -172,11 +198,11 @@ class Trainer:
         copies = oversampled_copies(settings, found, dataset.legend)
         train_samples = Samples(scenes["train"], framing, settings.seed, copies)
         val_samples = Samples(scenes["val"], framing, settings.seed)
-        return cls(segmenter, settings, train_samples, val_samples, weights, precision)
+        return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train_samples) / self.settings.batch_size)
+        return math.ceil(len(self.train_samples) / self.settings.samples_per_step)
 
     @property
     def steps(self) -> int:
@@ -188,37 +214,43 @@ class Trainer:
         """Epochs that the steps take, the last one perhaps in part."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
-    def fit(self, run: Run, state: Progress, progress: bool = False) -> Progress:
-        """Run the epochs that are left; after each write the best model, where it is the best, and the last."""
-        while state.step < self.steps:
-            epoch, begun = divmod(state.step, self.steps_per_epoch)
-            stop = min(self.steps_per_epoch, begun + self.steps - state.step)
-            loss = self._train_epoch(epoch, begun, stop, progress)
-            row = self._history_row(epoch + 1, state.step + stop - begun, loss, self._validate())
-            best = is_best(row, state.history)
-            state = Progress(row["step"], (*state.history, row))
-            self._save(run, state, best)
-            log.info(_epoch_line(row, self.epochs, best))
-        run.write_report(self._report(state))
+    @property
+    def kept(self) -> Segmenter:
+        """What is validated and saved as the model: the segmenter, or the moving average of its weights."""
+        return self.average.segmenter if self.average else self.segmenter
+
+    def fit(self, run: Run, state: Progress, progress: bool = False, resumption: str = "--resume") -> Progress:
+        """Run the epochs that are left; after each write the best model, where it is the best, and the last.
+
+        SIGINT and SIGTERM end the run after the step in progress, or in a validation at once: last.safetensors then
+        goes on from there, and KeyboardInterrupt names ``resumption``.
+        """
+        interruption = Interruption()
+        with interruption.heeded():
+            while state.reported < self.steps and not self._is_out_of_patience(state):
+                state = self._train_epoch(state, interruption, progress)
+                try:
+                    with interruption.at_once():
+                        found = self._validate()
+                except KeyboardInterrupt as error:
+                    self._save(run, state)
+                    said = (
+                        f"interrupted after step {state.step} of {self.steps}, which is kept; go on with: {resumption}"
+                    )
+                    raise KeyboardInterrupt(said) from error
+                state = state.with_row(self._history_row(state, found))
+                self._save(run, state)
+                log.info(_epoch_line(state, self.epochs))
+        if self.processes.first:
+            run.write_report(self._report(state))
         return state
 
     def restore(self, run: Run) -> Progress:
         """Go back to where a run stopped; raises UsageError where its data or settings were others, or fewer steps."""
-        record, tensors = read_model_file(run.last)
-        begun, now = (_what_must_not_change(config) for config in (record["config"], self.segmenter.config.to_dict()))
-        for key, value in now.items():
-            if begun.get(key) != value:
-                raise UsageError(
-                    f"{run.folder}: was begun with another {key} ({str(begun.get(key))[:80]}, not {str(value)[:80]}); "
-                    "resume with the same data and options, or begin another run"
-                )
-        if record["step"] > self.steps:
-            raise UsageError(f"{run.folder}: has made {record['step']} steps already, more than {self.steps}")
-        weights = {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}
-        self.segmenter.load_state_dict(weights)
-        load_optimiser(self.optimiser, tensors)
-        self._remember_tau(record["config"]["provenance"].get("prior_tau"))
-        return Progress(record["step"], tuple(record["history"]))
+        state = load_checkpoint(run, self.segmenter, self.optimiser, self.average, self.steps)
+        if state.history:
+            self._remember_tau(state.best.get("prior_tau"))
+        return state
 
     def record(self) -> dict[str, Any]:
         """What was asked for and decided, for config.toml."""
@@ -227,22 +259,36 @@ class Trainer:
         where = {"device": str(self.segmenter.device), "geoseg": geoseg.__version__}
         return self.settings.to_dict() | decided | where | {"data": config.provenance["data"]["folder"]}
 
-    def _train_epoch(self, epoch: int, begun: int, stop: int, progress: bool) -> float:
-        """The batches ``begun`` to ``stop`` of an epoch; returns the mean loss over all their pixels' weights."""
+    def _is_out_of_patience(self, state: Progress) -> bool:
+        patience = self.settings.patience
+        return patience is not None and state.epochs_without_gain >= patience
+
+    def _train_epoch(self, state: Progress, interruption: Interruption, progress: bool) -> Progress:
+        """The steps up to the next row of the history, or to an interruption."""
         self.segmenter.train()
-        totals = np.zeros(2)
+        epoch = state.reported // self.steps_per_epoch
+        begun = state.step - epoch * self.steps_per_epoch
+        stop = min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)
+        # The totals that a run goes on with are those of all processes.
+        totals = np.array(state.totals) * self.processes.first
         title = f"epoch {epoch + 1}/{self.epochs}"
         with (
             tqdm(total=stop - begun, desc=title, unit="step", disable=not progress, leave=False) as bar,
             closing(self._batches(epoch, begun)) as drawn,
         ):
-            for number, batch in zip(range(begun, stop), drawn, strict=False):
+            for number in range(begun, stop):
+                step = epoch * self.steps_per_epoch + number
                 # Layers that draw (drop path in some encoders) draw the same in a step, resumed or not.
-                torch.manual_seed(self.settings.seed * 1_000_003 + epoch * self.steps_per_epoch + number)
-                totals += self._step(batch, f"{title}, batch {number + 1}")
+                torch.manual_seed(self.settings.seed * 1_000_003 + step + self.processes.rank * 1_000_000_007)
+                totals += self._step(tuple(islice(drawn, self.settings.accumulate)), step)
+                state = replace(state, step=step + 1)
                 bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
                 bar.update()
-        return totals[0] / max(totals[1], 1e-9)
+                interruption.asked = self.processes.any(interruption.asked, self.segmenter.device)
+                if interruption.asked:
+                    break
+        summed = self.processes.add(torch.tensor(totals, device=self.segmenter.device))
+        return replace(state, totals=tuple(summed.tolist()))
 
     @cached_property
     def feed(self) -> Feed:
@@ -251,10 +297,31 @@ class Trainer:
         return Feed(self.train_samples, self.segmenter.device, augmentation)
 
     def _batches(self, epoch: int, begun: int) -> Iterator[SampleBatch]:
-        places = self.train_samples.order(epoch)[begun * self.settings.batch_size :]
-        return self.feed.batches(epoch, places, self.settings.batch_size)
+        places = self.train_samples.order(epoch)[begun * self.settings.samples_per_step :]
+        return self.feed.batches(epoch, self.processes.share(places), self.settings.batch_size // self.processes.count)
 
-    def _step(self, batch: SampleBatch, which: str) -> tuple[float, float]:
+    def _step(self, batches: Sequence[SampleBatch], step: int) -> np.ndarray:
+        """One step of the optimiser on the batches of all processes; returns the loss and the weights of this one's.
+
+        The loss of all of them is divided once, by all their weights, so that it is that of one large batch.
+        """
+        weight = sum((weight_sum(batch.index, self.weights) for batch in batches), self.weights.new_zeros(()))
+        own = weight.item()
+        weight = self.processes.add(weight)
+        self.optimiser.zero_grad(set_to_none=True)
+        total = sum(self._add_gradients(batch, weight, step) for batch in batches)
+        self.processes.add_gradients(self.segmenter)
+        if self.settings.clip:
+            nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.settings.clip)
+        set_rate(self.optimiser, self.settings, step, self.steps)
+        self.optimiser.step()
+        self.processes.average_buffers(self.segmenter)
+        if self.average:
+            self.average.update(self.segmenter, step)
+        return np.array((total, own))
+
+    def _add_gradients(self, batch: SampleBatch, weight: Tensor, step: int) -> float:
+        """Add the gradients of a batch's part of the loss; returns the batch's sum before division."""
         device = self.segmenter.device
         pixels, valid, index = batch
         try:
@@ -262,23 +329,33 @@ class Trainer:
                 logits = self.segmenter(TileBatch(pixels, valid))
         except ValueError as error:
             # Batch norm of one sample whose deepest features are 1 x 1.
-            raise UsageError(f"{which}: {error}; take a larger --size, another --batch-size or --norm") from error
-        sums = loss_sum(logits, index, self.weights, self.settings.focusing)
-        loss = sums.mean()
+            remedy = "take a larger --size, another --batch-size or --norm"
+            raise UsageError(f"{self._where(step)}: {error}; {remedy}") from error
+        total = loss_sum(logits, index, self.weights, self.settings.focusing).total
+        loss = LossSum(total, weight).mean()
         if not torch.isfinite(loss):
-            raise ModelError(f"the loss is {loss.item()} at {which}; lower --lr, or use --precision fp32")
-        self.optimiser.zero_grad(set_to_none=True)
+            raise ModelError(f"the loss is {loss.item()} at {self._where(step)}; lower --lr, or use --precision fp32")
         loss.backward()
-        self.optimiser.step()
-        return sums.total.item(), sums.weight.item()
+        return total.item()
+
+    def _where(self, step: int) -> str:
+        """Which step it is, and what it learns from."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        size = self.settings.samples_per_step
+        places = self.processes.share(self.train_samples.order(epoch)[number * size : (number + 1) * size])
+        named = ", ".join(self.train_samples.describe(epoch, int(place)) for place in places)
+        return f"epoch {epoch + 1}/{self.epochs}, batch {number + 1} ({named})"
 
     def _validate(self) -> Validation | None:
         if not self.val_samples.scenes:
             return None
-        return validate(self.segmenter, self.val_samples, self.weights, self.settings.focusing, self.precision)
+        focusing = self.settings.focusing
+        return validate(self.kept, self.val_samples, self.weights, focusing, self.precision, self.processes)
 
-    def _history_row(self, epoch: int, step: int, loss: float, found: Validation | None) -> dict[str, Any]:
-        row: dict[str, Any] = {"epoch": epoch, "step": step, "train_loss": round(loss, 6)}
+    def _history_row(self, state: Progress, found: Validation | None) -> dict[str, Any]:
+        epoch = math.ceil(state.step / self.steps_per_epoch)
+        loss = state.totals[0] / max(state.totals[1], 1e-9)
+        row: dict[str, Any] = {"epoch": epoch, "step": state.step, "train_loss": round(loss, 6)}
         if found is None:
             return row
         matrix, legend = found.matrix, self.segmenter.legend
@@ -292,24 +369,29 @@ class Trainer:
         figures |= {f"val_iou_{legend.names[i]}": iou[i] for i in legend.scored}
         return row | {name: None if math.isnan(value) else round(float(value), 6) for name, value in figures.items()}
 
-    def _save(self, run: Run, state: Progress, best: bool) -> None:
+    def _save(self, run: Run, state: Progress) -> None:
+        """Write the best model, where the last epoch is the best and has its row, and the last."""
+        if not self.processes.first:
+            return
         # The best first: a run stopped between the two makes this epoch, and so this model, again.
-        if best:
-            self._remember_tau(state.history[-1].get("prior_tau"))
-            save_segmenter(self.segmenter, run.model, note={"epoch": state.history[-1]["epoch"], "step": state.step})
-        save_segmenter(self.segmenter, run.last, optimiser_tensors(self.optimiser), asdict(state))
-        run.write_history(state.history)
+        if state.is_best:
+            row = state.history[-1]
+            self._remember_tau(row.get("prior_tau"))
+            save_segmenter(self.kept, run.model, note={"epoch": row["epoch"], "step": row["step"]})
+        save_checkpoint(run, self.segmenter, self.optimiser, self.average, state)
+        if state.history:
+            run.write_history(state.history)
 
     def _remember_tau(self, tau: float | None) -> None:
         config = self.segmenter.config
         if tau is not None:
             self.segmenter.config = replace(config, provenance={**config.provenance, "prior_tau": tau})
+            self.kept.config = self.segmenter.config
 
     def _report(self, state: Progress) -> dict[str, Any]:
-        scored = [row for row in state.history if row.get("val_mean_iou") is not None]
-        best = max(scored, key=lambda row: row["val_mean_iou"], default=state.history[-1])
+        scored = state.best.get("val_mean_iou") is not None
         chosen = "best pooled validation mean IoU" if scored else "last epoch (no validation scenes)"
-        return {"model": best, "chosen_by": chosen, "last": state.history[-1], **self.segmenter.config.provenance}
+        return {"model": state.best, "chosen_by": chosen, "last": state.history[-1]} | self.segmenter.config.provenance
 
 
 def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | None) -> list[LabelledScene]:
@@ -378,43 +460,6 @@ def training_record(
     }
 
 
-def _what_must_not_change(config: dict[str, Any]) -> dict[str, Any]:
-    """Of a model's config what a resumed run shares with its beginning: all but how long it runs."""
-    trained = config["provenance"]
-    free = ("setting", "epochs", "steps")
-    settings = {key: value for key, value in trained["settings"].items() if key not in free}
-    same = {key: value for key, value in config.items() if key != "provenance"}
-    kept = same | settings | {"split": trained["data"]["split_sha256"], "precision": trained.get("precision")}
-    return json.loads(json.dumps(kept))
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser as named tensors."""
-    state = optimiser.state_dict()["state"]
-    return {
-        f"optimiser.{number}.{key}": value.cpu().contiguous()
-        for number, values in state.items()
-        for key, value in values.items()
-    }
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Read back what ``optimiser_tensors`` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-
-
-def is_best(row: dict[str, Any], before: Sequence[dict[str, Any]]) -> bool:
-    """True where no earlier epoch has as high a validation mean IoU; without validation the last is taken."""
-    value = row.get("val_mean_iou")
-    earlier = [r["val_mean_iou"] for r in before if r.get("val_mean_iou") is not None]
-    return (value is None and not earlier) or (value is not None and value > max(earlier, default=-1.0))
-
-
 def _say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
     log.info(
         "split %s: %d train, %d val, %d test scenes", split.rule, len(split.train), len(split.val), len(split.test)
@@ -446,8 +491,9 @@ def _grid(pair: Pair) -> Grid:
         return scene.grid
 
 
-def _epoch_line(row: dict[str, Any], epochs: int, best: bool) -> str:
+def _epoch_line(state: Progress, epochs: int) -> str:
+    row = state.history[-1]
     line = f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}"
     if row.get("val_mean_iou") is not None:
         line += f", validation loss {row['val_loss']:.4f}, mean IoU {row['val_mean_iou']:.4f}"
-    return line + (" (best)" if best and "val_mean_iou" in row else "")
+    return line + (" (best)" if state.is_best and "val_mean_iou" in row else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from geoseg.prediction.shard import decide, engine_of, scored_blocks
 from geoseg.prediction.stitching import ScoredBlock
 from geoseg.raster.scene import SceneLike
 from geoseg.training.losses import LossSum, loss_sum_of_log_p
+from geoseg.training.processes import ALONE, Processes
 
 TAUS = 0.25, 0.5, 0.75, 1.0
 """Powers of the prior correction (geoseg.prediction.plan.resolve_prior) that are tried beside none."""
@@ -44,8 +45,18 @@ class Validation:
         return max(found, key=lambda tau: (np.nan_to_num(found[tau].mean_iou()), -tau))
 
 
-def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: float, precision: str) -> Validation:
-    """Predict every scene of ``samples`` as ``geoseg predict`` does, at the resolution training sees."""
+def validate(
+    segmenter: Segmenter,
+    samples: Samples,
+    weights: Tensor,
+    gamma: float,
+    precision: str,
+    processes: Processes = ALONE,
+) -> Validation:
+    """Predict every scene of ``samples`` as ``geoseg predict`` does, at the resolution training sees.
+
+    Each process predicts its share of the scenes; all find the same.
+    """
     segmenter.eval()
     legend, config = segmenter.legend, segmenter.config
     trained = weights[list(legend.scored)]
@@ -61,7 +72,7 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
         "precision": precision,
         "engine": "plain",
     }
-    for number in range(len(samples.scenes)):
+    for number in processes.share(range(len(samples.scenes))):
         scene, read_index = samples.as_scene(number)
         for block in _predicted_blocks(scene, segmenter, options):
             index = np.where(block.valid.cpu().numpy(), read_index(block.window), NO_CLASS).astype(np.uint8)
@@ -69,7 +80,15 @@ def validate(segmenter: Segmenter, samples: Samples, weights: Tensor, gamma: flo
                 found = decide(block, legend, divisor).bands[0].cpu().numpy()
                 matrices[tau] += ConfusionMatrix.from_pair(index, found, len(legend), legend.ignored)
             totals += torch.stack(_loss_of(block, index, weights, gamma, legend)).double().cpu()
+    matrices = {tau: _of_all(matrix, processes, segmenter.device) for tau, matrix in matrices.items()}
+    totals = processes.add(totals.to(segmenter.device)).cpu()
     return Validation(matrices.pop(0.0), float(LossSum(*totals).mean()), matrices)
+
+
+def _of_all(matrix: ConfusionMatrix, processes: Processes, device: torch.device) -> ConfusionMatrix:
+    """The sum of the processes' matrices."""
+    counts = processes.add(torch.tensor(matrix.counts, device=device))
+    return replace(matrix, counts=counts.cpu().numpy())
 
 
 def _predicted_blocks(scene: SceneLike, segmenter: Segmenter, options: dict[str, Any]) -> Iterator[ScoredBlock]:

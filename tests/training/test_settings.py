@@ -47,6 +47,9 @@ def test_other_rows_change_one_thing(name, changes):
         (None, {"seed": 7, "split": "glnet"}, "baseline"),
         (None, {"window": None, "size": None}, "baseline"),
         (None, {"steps": 10}, "custom"),
+        (None, {"schedule": "cosine"}, "custom"),
+        (None, {"ema": 0.99}, "custom"),
+        (None, {"accumulate": 2}, "custom"),
     ],
 )
 def test_a_name_is_kept_only_by_its_own_values(setting, options, name):
@@ -77,7 +80,7 @@ def test_an_unknown_setting_lists_those_there_are():
 
 @pytest.mark.parametrize("option", ["learning_rate", "setting_", "device"])
 def test_an_unknown_option_is_named(option):
-    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are batch_size"):
+    with pytest.raises(UsageError, match=f"unknown training option '{option}'; there are accumulate"):
         resolve_settings(**{option: 1})
 
 
@@ -92,6 +95,18 @@ def test_an_unknown_option_is_named(option):
         ({"size": -5}, "--size"),
         ({"steps": 0}, "--steps"),
         ({"width": 0}, "--width"),
+        ({"accumulate": 0}, "--accumulate"),
+        ({"lr": float("inf")}, "--lr"),
+        ({"encoder": "resnet18", "encoder_lr": 0.0}, "--encoder-lr is larger"),
+        ({"encoder_lr": 1e-4}, "--encoder-lr is of a timm encoder"),
+        ({"clip": 0.0}, "--clip"),
+        ({"patience": 0}, "--patience"),
+        ({"weight_decay": -0.1}, "--weight-decay is 0 or more"),
+        ({"warmup": float("nan")}, "--warmup is 0 or more"),
+        ({"ema": 1.0}, "--ema is a decay"),
+        ({"ema": 0.0}, "--ema is a decay"),
+        ({"optimizer": "sgd"}, "--optimizer is one of adam, adamw"),
+        ({"schedule": "step"}, "--schedule is one of constant, cosine"),
         ({"loss": "dice"}, "--loss is one of ce, focal"),
         ({"oversample": True, "rare_set": "water"}, "--rare-set is one of text, table1"),
         ({"norm": "layer"}, "--norm is one of none, batch, group"),

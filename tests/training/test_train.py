@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import tomllib
 
 import numpy as np
@@ -12,10 +14,12 @@ import rasterio
 import torch
 
 import geoseg
+import geoseg.training.checkpoint as checkpoint
 import geoseg.training.train as module
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.oversampling import RULES
 from geoseg.datasets.samples import LabelledScene
+from geoseg.datasets.splits import resolve_split
 from geoseg.datasets.survey import survey
 from geoseg.errors import InputError, ModelError, OutputError, UsageError
 from geoseg.models.segmenter import TileBatch
@@ -120,7 +124,8 @@ def interrupt_save(monkeypatch, at: int) -> None:
             raise KeyboardInterrupt
         save(segmenter, path, *args, **options)
 
-    monkeypatch.setattr(module, "save_segmenter", save_or_stop)
+    for place in (module, checkpoint):
+        monkeypatch.setattr(place, "save_segmenter", save_or_stop)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +165,136 @@ def test_an_interruption_within_an_epoch_does_no_harm(whole_run, sample_folder, 
             geoseg.train(sample_folder, tmp_path / "run", **SMALL)
     geoseg.train(sample_folder, tmp_path / "run", **SMALL, resume=True)
     assert_equal_runs(whole_run, tmp_path / "run")
+
+
+def interrupt_after(monkeypatch, step: int, signal_number: int = signal.SIGINT) -> None:
+    """Let the signal come amid the step of that number, from 1."""
+    make_step = module.Trainer._step
+
+    def step_and_signal(trainer, batches, number):
+        if number + 1 == step:
+            os.kill(os.getpid(), signal_number)
+        return make_step(trainer, batches, number)
+
+    monkeypatch.setattr(module.Trainer, "_step", step_and_signal)
+
+
+EVERY_OPTION = {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup": 0.3, "clip": 0.1}
+EVERY_OPTION |= {"accumulate": 2, "ema": 0.9, "patience": 9, "augment": True, "loss": "focal"}
+OPTIONS = {
+    "paper": {},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "cosine": {"schedule": "cosine", "warmup": 2},
+    "warmup": {"warmup": 0.5},
+    "clip": {"clip": 0.1},
+    "ema": {"ema": 0.9},
+    "accumulate": {"accumulate": 3},
+    "patience": {"patience": 9},
+    "encoder": {"encoder": "test_resnet", "encoder_lr": 1e-3, "ema": 0.5, "size": 64},
+    "every": EVERY_OPTION,
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_stopped_at_a_step_goes_on_as_if_never_stopped(sample_folder, tmp_path, monkeypatch, name):
+    options = SMALL | {"batch_size": 1, "epochs": 2} | OPTIONS[name]
+    if "encoder" in options:
+        del options["width"]
+    geoseg.train(sample_folder, tmp_path / "whole", **options)
+    stops = (1, 2, 3) if name == "every" else (3, 7)
+    for step in stops:
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, step)
+            try:
+                geoseg.train(sample_folder, tmp_path / "run", **options, resume=step != stops[0])
+            except KeyboardInterrupt as error:
+                assert f"interrupted after step {step} of" in str(error)
+        assert read_model_file(tmp_path / "run/last.safetensors")[0]["step"] >= step or "accumulate" in options
+    geoseg.train(sample_folder, tmp_path / "run", **options, resume=True)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_what_an_interruption_says_goes_on(sample_folder, tmp_path, monkeypatch):
+    options = SMALL | {"epochs": 2}
+    interrupt_after(monkeypatch, 1, signal.SIGTERM)
+    command = f"geoseg train {sample_folder} --device cpu --precision fp32 --resume -o {tmp_path / 'run'}"
+    with pytest.raises(KeyboardInterrupt, match=f"after step 1 of 4, which is kept; go on with: {command}"):
+        geoseg.train(sample_folder, tmp_path / "run", **options)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.toml", "last.safetensors"}
+    assert signal.getsignal(signal.SIGTERM) != module.Interruption._hear
+
+
+def test_a_length_that_the_schedule_depends_on_stays(sample_folder, tmp_path):
+    geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 1}), schedule="cosine")
+    with pytest.raises(UsageError, match="was begun with another epochs"):
+        geoseg.train(sample_folder, tmp_path / "run", epochs=2, device="cpu", precision="fp32", resume=True)
+
+
+def prepared(folder, **options) -> module.Trainer:
+    """A trainer as geoseg.train makes it, of one step an epoch on the whole training part."""
+    dataset = open_dataset(folder)
+    settings = resolve_settings(width=4, size=32, **options)
+    return module.Trainer.prepare(dataset, resolve_split(dataset), settings, None, "cpu", "fp32")
+
+
+@pytest.mark.parametrize("loss", ["ce", "focal"])
+def test_accumulated_batches_are_one_large_batch(sample_folder, loss):
+    gradients = []
+    for batch_size, accumulate in ((4, 1), (1, 4), (2, 2), (3, 2)):
+        trainer = prepared(sample_folder, batch_size=batch_size, accumulate=accumulate, loss=loss)
+        assert trainer.steps_per_epoch == 1
+        batches = tuple(trainer._batches(0, 0))
+        assert len(batches) == -(-4 // batch_size)
+        sums = trainer._step(batches, 0)
+        gradients.append([p.grad for p in trainer.segmenter.parameters()] + [torch.tensor(sums)])
+    for others in gradients[1:]:
+        for one, other in zip(gradients[0], others, strict=True):
+            torch.testing.assert_close(one.double(), other.double(), rtol=1e-6, atol=1e-6 * one.abs().max().item())
+
+
+def test_a_gradient_is_shortened_to_the_longest_allowed(sample_folder):
+    lengths = []
+    for clip in (None, 1e-3):
+        trainer = prepared(sample_folder, batch_size=4, clip=clip)
+        trainer._step(tuple(trainer._batches(0, 0)), 0)
+        lengths.append(torch.cat([p.grad.flatten() for p in trainer.segmenter.parameters()]).norm().item())
+    assert lengths[0] > 1e-2 and lengths[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_average_is_what_is_validated_and_saved(sample_folder, tmp_path, monkeypatch):
+    validated, validate = [], module.validate
+    monkeypatch.setattr(module, "validate", lambda model, *rest: (validated.append(model), validate(model, *rest))[1])
+    options = SMALL | {"epochs": 1}
+    geoseg.train(sample_folder, tmp_path / "run", **options, ema=0.5)
+    saved, last = load(tmp_path / "run").state_dict(), weights_of(tmp_path / "run")
+    assert all(torch.equal(value, last[f"average.{name}"]) for name, value in saved.items())
+    assert all(torch.equal(value, saved[name]) for name, value in validated[0].state_dict().items())
+    assert not torch.equal(saved["network.head.weight"], last["network.head.weight"])
+    geoseg.train(sample_folder, tmp_path / "plain", **options)
+    plain = weights_of(tmp_path / "plain")
+    assert all(torch.equal(last[name], plain[name]) for name in plain)
+
+
+def test_patience_ends_a_run(sample_folder, tmp_path, monkeypatch):
+    found = iter([0.3, 0.5, 0.4, 0.5, 0.45, 0.9])
+    row = module.Trainer._history_row
+
+    def rigged(trainer, state, validation):
+        return row(trainer, state, validation) | {"val_mean_iou": next(found)}
+
+    monkeypatch.setattr(module.Trainer, "_history_row", rigged)
+    model = geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 6}), patience=3)
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert (report["model"]["epoch"], report["last"]["epoch"]) == (2, 5)
+    geoseg.train(sample_folder, tmp_path / "run", device="cpu", precision="fp32", resume=True)
+    assert json.loads((tmp_path / "run/report.json").read_text()) == report
+    assert model.config.provenance["settings"]["patience"] == 3
+
+
+def test_patience_without_validation_is_refused(sample_folder, tmp_path):
+    with pytest.raises(UsageError, match="no validation scenes"):
+        geoseg.train(sample_folder, tmp_path / "run", **SMALL, split="100/0/0", patience=2)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("option", [{"lr": 1e-3}, {"seed": 5}, {"size": 16}, {"loss": "focal"}, {"batch_size": 3}])
@@ -276,13 +411,23 @@ def test_images_that_cannot_be_used_leave_no_run(make_dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(sample_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("window", [None, 24])
+def test_a_loss_that_is_no_number_stops_the_run(sample_folder, tmp_path, monkeypatch, window):
+    geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 1, "window": window}))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    add_gradients, calls = module.loss_sum, []
+
     def no_number(logits, *rest):
-        return LossSum(logits.sum() * float("nan"), logits.new_ones(()))
+        calls.append(1)
+        sums = add_gradients(logits, *rest)
+        return LossSum(sums.total * float("nan"), sums.weight) if len(calls) == 2 else sums
 
     monkeypatch.setattr(module, "loss_sum", no_number)
-    with pytest.raises(ModelError, match="the loss is nan at epoch 1/3, batch 1; lower --lr"):
-        geoseg.train(sample_folder, tmp_path / "run", **SMALL)
+    named = r"\w+, \w+" if window is None else r"\w+ 24 x 24 px at row \d+, col \d+, \w+ 24 x 24 px at row.*"
+    with pytest.raises(ModelError, match=rf"the loss is nan at epoch 2/2, batch 2 \({named}\); lower --lr"):
+        geoseg.train(sample_folder, tmp_path / "run", epochs=2, device="cpu", precision="fp32", resume=True)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert {name for name in before if before[name] != after[name]} <= {"config.toml"}
 
 
 def two_colours(seed: int) -> tuple[np.ndarray, np.ndarray]:
