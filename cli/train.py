@@ -45,6 +45,12 @@ from . import options
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
 @click.option("--lr", type=float, metavar="X", help="Learning rate of Adam.  [default: 1e-4]")
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=str),
+    metavar="DIR|none",
+    help="Where decoded scenes are kept.  [default: $GEOSEG_CACHE, or the user's cache folder]",
+)
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o after its last finished epoch.")
