@@ -17,11 +17,10 @@ import numpy as np
 import rasterio
 
 from geoseg.datasets.resolve import cache_folder
-from geoseg.datasets.samples import Framing, LabelledScene, Sample, framed, is_large
+from geoseg.datasets.samples import Framing, LabelledScene, Sample, framed, is_large, whole_bytes
 from geoseg.datasets.survey import SceneTally, tally
 from geoseg.errors import OutputError, ResourceError
 from geoseg.files import disk_errors, replace_file
-from geoseg.prediction.plan import scaled
 from geoseg.raster.scene import Scene
 
 log = logging.getLogger("geoseg")
@@ -73,7 +72,7 @@ class SceneCache:
         if self.folder is None:
             return
         missing = [scene for scene in scenes if (path := self._path(scene)[0]) and not path.exists()]
-        needed = sum(_size(scene, self.framing) for scene in missing if self.framing.whole or not is_large(scene))
+        needed = sum(whole_bytes(scene, self.framing) for scene in missing if self.framing.whole or not is_large(scene))
         free = shutil.disk_usage(self.folder).free
         if needed > MOST_OF_THE_DISK * free:
             self._give_up(f"{needed / 2**30:.1f} GiB of decoded scenes, {free / 2**30:.1f} GiB are free")
@@ -178,12 +177,6 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
 def _decode(scene: LabelledScene, framing: Framing) -> Decoded:
     sample, undefined = scene.read()
     return Decoded(framed(sample, framing), SceneTally.of(sample, undefined))
-
-
-def _size(scene: LabelledScene, framing: Framing) -> int:
-    shape = scene.grid.shape
-    height, width = scaled(shape, framing.side, framing.size) if framing.whole else shape
-    return height * width * (len(scene.image.bands) + 2)
 
 
 def _to_bytes(decoded: Decoded, key: str) -> bytes:

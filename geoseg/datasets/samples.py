@@ -152,10 +152,30 @@ class Samples:
     def whole(self, number: int) -> Sample:
         """A whole scene, framed."""
         if number not in self._kept:
-            sample = self._read(self.scenes[number])
+            sample = self.read_whole(number)
             self._keep(number, sample)
             return sample
         return self._kept[number]
+
+    def read_whole(self, number: int) -> Sample:
+        """As ``whole``, for one who keeps it."""
+        return self._read(self.scenes[number])
+
+    @property
+    def used(self) -> list[int]:
+        """The scenes that give samples."""
+        return [number for number, copies in enumerate(self.copies) if copies]
+
+    @property
+    def can_be_resident(self) -> bool:
+        """True where samples are cut from whole scenes without resampling."""
+        unchanged = self.framing.side == self.framing.size and not any(map(is_large, self.scenes))
+        return self.framing.whole or unchanged
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of all whole scenes that give samples."""
+        return sum(whole_bytes(self.scenes[number], self.framing) for number in self.used)
 
     def as_scene(self, number: int) -> tuple[SceneLike, Callable[[Window], np.ndarray]]:
         """A scene to predict, as training sees it, and its class indices window by window."""
@@ -182,6 +202,13 @@ class Samples:
 def framed(sample: Sample, framing: Framing) -> Sample:
     """A whole scene as training sees it: at its own resolution where windows are cut, else resampled."""
     return resize(sample, framing.side, framing.size) if framing.whole else sample
+
+
+def whole_bytes(scene: LabelledScene, framing: Framing) -> int:
+    """Bytes of a whole scene, framed: its bands, valid and classes."""
+    shape = scene.grid.shape
+    height, width = scaled(shape, framing.side, framing.size) if framing.whole else shape
+    return height * width * (len(scene.image.bands) + 2)
 
 
 def resize(sample: Sample, side: int, size: int) -> Sample:

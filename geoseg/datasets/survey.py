@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
+from geoseg.ahead import read_ahead, reader_threads
 from geoseg.datasets.samples import LabelledScene, Sample
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.tiling import blocks
 
+THREADS = min(4, os.cpu_count() or 1)
+"""Threads that look through scenes; each holds one, decoded."""
 WINDOW = 4096
 """Side of the windows in which scenes are looked through, in pixels."""
 
@@ -83,10 +87,13 @@ def survey(
     Args:
         tally: what looks through one scene.
     """
-    distances, found = [], []
-    for scene in scenes:
-        distances.append(scene.grid.gsd)
-        found.append(tally(scene))
+
+    def look(scene: LabelledScene) -> tuple[float | None, SceneTally]:
+        return scene.grid.gsd, tally(scene)
+
+    with reader_threads(THREADS) as readers:
+        looked = list(read_ahead(readers, (partial(look, scene) for scene in scenes), depth=THREADS))
+    distances, found = zip(*looked, strict=True)
     if len({len(one.sums) for one in found}) > 1:
         raise InputError("the training scenes differ in their number of bands; choose common ones with --bands")
     counts = np.stack([one.counts for one in found])
