@@ -58,6 +58,12 @@ from . import options
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better validation."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=str),
+    metavar="DIR|none",
+    help="Where decoded scenes are kept.  [default: $GEOSEG_CACHE, or the user's cache folder]",
+)
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o where it stopped.")

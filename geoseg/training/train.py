@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import geoseg
 from geoseg.datasets.augmentation import Augmentation, SampleBatch
+from geoseg.datasets.cache import open_cache
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.feed import Feed
 from geoseg.datasets.overlap import overlapping
@@ -66,6 +67,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
+    cache: str | Path | None = None,
     progress: bool = False,
     **options: Any,
 ) -> Segmenter:
@@ -79,6 +81,7 @@ def train(
         bands: band numbers from 1 of the images; None takes all but alpha.
         resume: go on with the run in ``output`` after its last finished epoch, with the options it began with; only
             the epochs or steps may be given anew.
+        cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
         progress: show bars on stderr.
 
     Returns the model of the epoch with the best pooled validation mean IoU, or of the last epoch where the split has no
@@ -103,7 +106,7 @@ def train(
         if begun and bands is None:
             bands = begun["band_numbers"]
         split = resolve_split(dataset, settings.split, settings.seed)
-        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, processes)
+        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, processes, cache)
         state = trainer.restore(run) if run.last.is_file() else Progress()
         if processes.first:
             run.write_config(trainer.record())
@@ -165,6 +168,7 @@ class Trainer:
         precision: str,
         progress: bool = False,
         processes: Processes = ALONE,
+        cache: str | Path | None = None,
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
@@ -172,8 +176,9 @@ class Trainer:
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
         network = start_network(settings, len(scenes["train"][0].image.bands), dataset.legend)
+        decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
-        found = survey(looked_through, dataset.legend)
+        found = survey(looked_through, dataset.legend, decoded.tally)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
         weights = median_frequency_weights(found.counts, dataset.legend.ignored)
@@ -196,8 +201,8 @@ class Trainer:
         )
         segmenter = Segmenter(config, network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
-        train_samples = Samples(scenes["train"], framing, settings.seed, copies)
-        val_samples = Samples(scenes["val"], framing, settings.seed)
+        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample)
+        val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
         return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
 
     @property
