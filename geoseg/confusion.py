@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoseg import metrics
+from geoseg.counting import count_pairs, fold
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS
 
@@ -48,12 +49,8 @@ class ConfusionMatrix:
         """Count two index arrays of one shape, uint8; NO_CLASS in the truth is left out, in the prediction missing."""
         if truth.shape != prediction.shape:
             raise InputError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
-        columns = classes + 1
-        pair = truth.astype(np.uint16) * np.uint16(256) + prediction
-        joint = np.bincount(pair.ravel(), minlength=1 << 16).reshape(256, 256)
-        counts = np.zeros((classes, columns), np.int64)
-        counts[:, :classes] = joint[:classes, :classes]
-        counts[:, classes] = joint[:classes, NO_CLASS]
+        joint, own = count_pairs(truth, prediction), np.arange(256)
+        counts = fold(joint, own, own, classes)
         if counts.sum() != joint[:NO_CLASS].sum():
             raise InputError(f"class indices beyond the legend's {classes} classes")
         return cls(counts, ignored)

@@ -150,19 +150,29 @@ class Grid:
         In a projected CRS its units are taken for distances on the ground, which Web Mercator's are not. In a
         geographic CRS in degrees as they are on WGS 84 at the latitude of the grid's centre.
         """
-        if not self.georeferenced or self.crs is None:
+        if not self.georeferenced or self.crs is None or not (self.crs.is_geographic or self.crs.is_projected):
             return None
+        t = self.transform
         if self.crs.is_geographic:
-            north, east = metres_per_degree((self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1])
+            degrees = math.degrees(self.crs.units_factor[1])
+            latitude = (t @ (self.shape[1] / 2, self.shape[0] / 2))[1] * degrees
+            north, east = (metres * degrees for metres in metres_per_degree(latitude))
         else:
             east = north = self.crs.linear_units_factor[1]
-        t = self.transform
         return math.hypot(t.b * east, t.e * north), math.hypot(t.a * east, t.d * north)
 
     @property
     def gsd(self) -> float | None:
         """Ground sampling distance: the geometric mean of ``pixel_metres``; None where there are none."""
         return None if self.pixel_metres is None else math.sqrt(math.prod(self.pixel_metres))
+
+    @property
+    def pixels_around(self) -> float | None:
+        """Pixels of a whole turn of longitude; None unless the CRS is geographic and columns run along parallels."""
+        turned = self.transform.b != 0 or self.transform.d != 0
+        if not self.georeferenced or turned or self.crs is None or not self.crs.is_geographic:
+            return None
+        return 2 * math.pi / self.crs.units_factor[1] / abs(self.transform.a)
 
     def __getitem__(self, window: Window) -> Grid:
         return Grid(
@@ -194,7 +204,7 @@ class Grid:
         height, width = self.shape
         size = f"{height} x {width} px (rows x columns)"
         if not self.georeferenced:
-            return f"{size}, no georeference"
+            return f"{size}, {f'{len(self.gcps)} control points' if self.gcps else 'no georeference'}"
         crs = self.crs.to_string() if self.crs else "no CRS"
         down, across = self.resolution
         x, y = self.transform @ (0, 0)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from itertools import pairwise
 
 import numpy as np
-from rasterio.warp import transform as transform_points
+from rasterio.crs import CRS
 
+from geoseg.errors import InputError
 from geoseg.grid import ECCENTRICITY_2, SEMI_MAJOR, Grid, Window
 from geoseg.legend import NODATA, count_codes
-from geoseg.raster.opening import GDAL_ERRORS
+from geoseg.raster.projection import project
 
+DEGREES = CRS.from_epsg(4326)
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
-CORNERS = 9
-"""Along each side of a window whose area as a whole is asked for."""
+PROBES = 8
+"""Pieces of either side of a window whose pixels' areas are looked at first."""
+EVEN = 2e-4
+"""Share by which the areas of pixels may differ that are counted as one."""
 COARSE = 100.0
 """Metres per pixel above which a cell is one row high and no wider than ..."""
 WIDEST = 1_000_000.0
@@ -65,42 +70,54 @@ class AreaTally:
         """Count a window without data; its area is nobody's."""
         self.counts[NODATA] += window.height * window.width
 
-    def mean_pixel_hectares(self, windows: Sequence[Window]) -> np.ndarray | None:
-        """(N,) mean area of the pixels of each window in hectares; None where the grid has no place on Earth."""
-        if not self._has_place:
-            return None
-        sides = np.linspace(0, 1, CORNERS)
-        rows = np.array([window.row + window.height * sides for window in windows])[:, :, None]
-        cols = np.array([window.col + window.width * sides for window in windows])[:, None, :]
-        corners = self._degrees_of(*np.broadcast_arrays(rows, cols))
-        return quadrangle_areas(*corners).sum((-2, -1)) / [window.area * 10_000 for window in windows]
+    def even_parts(self, window: Window) -> list[tuple[Window, float]]:
+        """Parts that cover a window, in each of which pixels are of nearly one area, and that area in hectares.
+
+        The grid has a place on Earth. Neighbouring parts differ by EVEN at most.
+        """
+        places = [np.linspace(0, length, PROBES + 1) for length in window.shape]
+        probed = self._areas_between(window, *places)
+        parts = [
+            min(length, max(1, math.ceil(PROBES * np.abs(np.diff(probed, axis=axis)).max() / probed.max() / EVEN)))
+            for axis, length in enumerate(window.shape)
+        ]
+        if parts == [1, 1]:
+            return [(window, float(probed.mean()))]
+        rows, cols = (np.linspace(0, n, k + 1).round().astype(int) for n, k in zip(window.shape, parts, strict=True))
+        areas = self._areas_between(window, rows, cols)
+        return [
+            (Window(window.row + row, window.col + col, row_stop - row, col_stop - col), float(areas[i, j]))
+            for i, (row, row_stop) in enumerate(pairwise(rows))
+            for j, (col, col_stop) in enumerate(pairwise(cols))
+        ]
+
+    def _areas_between(self, window: Window, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """(R, C) hectares of a pixel between rows and columns counted from a window's first; 0 beyond the Earth."""
+        corners = self._to_degrees(window.row + rows, window.col + cols)
+        pixels = np.outer(np.diff(rows), np.diff(cols))
+        return np.nan_to_num(quadrangle_areas(*corners)) / pixels / 10_000
 
     def _pixel_areas(self, window: Window) -> np.ndarray:
         """Hectares of a pixel in each cell of a window."""
-        rows = np.append(np.arange(window.row, window.row_stop, self._cell[0]), window.row_stop)
-        cols = np.append(np.arange(window.col, window.col_stop, self._cell[1]), window.col_stop)
-        longitude, latitude = self._to_degrees(rows, cols)
-        pixels = np.outer(np.diff(rows), np.diff(cols))
-        return quadrangle_areas(longitude, latitude) / pixels / 10_000
+        rows, cols = (
+            np.append(np.arange(0, length, cell), length) for length, cell in zip(window.shape, self._cell, strict=True)
+        )
+        return self._areas_between(window, rows, cols)
 
     def _to_degrees(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._degrees_of(*np.meshgrid(rows, cols, indexing="ij"))
-
-    def _degrees_of(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(longitude, latitude) of corners of pixels, in arrays of any shape."""
-        x, y = self.grid.transform @ (col.ravel().astype(float), row.ravel().astype(float))
-        longitude, latitude = transform_points(self.grid.crs, "EPSG:4326", x, y)
-        return np.reshape(longitude, col.shape), np.reshape(latitude, col.shape)
+        """(longitude, latitude), (R, C) each, of corners of pixels."""
+        row, col = np.meshgrid(rows, cols, indexing="ij")
+        x, y = self.grid.transform @ (col.astype(float), row.astype(float))
+        return project(self.grid.crs, DEGREES, x, y)
 
     def _find_place(self) -> bool:
         if not self.grid.georeferenced or self.grid.crs is None:
             return False
-        height, width = self.grid.shape
         try:
-            corners = self._to_degrees(np.array([0, height]), np.array([0, width]))
-        except GDAL_ERRORS:
+            corners = self._to_degrees(*(np.linspace(0, length, PROBES + 1) for length in self.grid.shape))
+        except InputError:
             return False
-        return bool(np.isfinite(corners).all())
+        return bool(np.isfinite(corners).any())
 
 
 def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:

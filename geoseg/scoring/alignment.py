@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from rasterio.warp import transform as transform_points
+from affine import Affine
 
-from geoseg.errors import GridMismatch, InputError
+from geoseg.errors import GridMismatch
 from geoseg.grid import Grid, Window
 from geoseg.legend import NO_CLASS
 from geoseg.raster.labels import Labels
-from geoseg.raster.opening import GDAL_ERRORS, gdal_settings
+from geoseg.raster.projection import project
 from geoseg.raster.resample import nearest_positions
 
 Kind = Literal["same grid", "same size", "nearest", "warped"]
@@ -23,6 +24,8 @@ DEVIATION = 0.02
 """Prediction pixels by which the plane may miss; the points are laid closer until it does not."""
 TIE = 1e-6
 """Pixels by which a centre on the border of two pixels is moved, so that rounding does not decide."""
+MOST_WARPED = 1 << 18
+"""Truth pixels that are laid over at once, which bounds what their positions take."""
 MOST_READ = 1 << 25
 """Prediction pixels that are read at once; the truth's window is halved until fewer lie under it."""
 
@@ -80,6 +83,8 @@ class Alignment:
         (H, W) bool, True where the window lies in the prediction's extent. Raises InputError."""
         if self.pixel_by_pixel:
             return prediction.read(window), np.ones(window.shape, bool)
+        if self.kind == "warped" and window.area > MOST_WARPED:
+            return self._read_halves(prediction, window)
         rows, cols, inside = self.positions(window)
         found = np.full(window.shape, NO_CLASS, np.uint8)
         seen = np.broadcast_to(inside, window.shape)
@@ -87,13 +92,16 @@ class Alignment:
             return found, seen
         under = _around(rows, cols, inside)
         if under.area > MOST_READ and window.area > 1:
-            parts = [self.read(prediction, half) for half in _halves(window)]
-            axis = 0 if window.height >= window.width else 1
-            return tuple(np.concatenate(part, axis) for part in zip(*parts, strict=True))
+            return self._read_halves(prediction, window)
         values = prediction.read(under)
         taken = values[np.where(inside, rows - under.row, 0), np.where(inside, cols - under.col, 0)]
         np.copyto(found, taken, where=inside)
         return found, seen
+
+    def _read_halves(self, prediction: Labels, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        parts = [self.read(prediction, half) for half in _halves(window)]
+        axis = 0 if window.height >= window.width else 1
+        return tuple(np.concatenate(part, axis) for part in zip(*parts, strict=True))
 
     def _warped(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """(rows, cols) of the prediction, with fractions, under the truth's pixel centres; not finite where none is."""
@@ -109,22 +117,18 @@ class Alignment:
             step //= 2
 
     def _exact(self, window: Window, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """(2, R, C): the prediction's (row, col), with fractions, under centres of the truth's pixels."""
+        """(2, R, C): the prediction's (row, col), with fractions, under centres of the truth's pixels; NaN for none."""
         col, row = np.meshgrid(cols + window.col + 0.5, rows + window.row + 0.5)
-        x, y = self.truth.transform @ (col.ravel(), row.ravel())
-        try:
-            with gdal_settings():
-                x, y = transform_points(self.truth.crs, self.prediction.crs, x, y)
-        except GDAL_ERRORS as error:
-            raise InputError(f"no way from {self.truth} to {self.prediction} ({error})") from error
-        cols, rows = ~self.prediction.transform @ (np.array(x), np.array(y))
-        found = np.stack([rows, cols]).reshape(2, *col.shape)
-        # Infinite where the place is outside of what the projection shows.
-        found[:, ~np.isfinite(found).all(0)] = np.nan
-        return found
+        x, y = project(self.truth.crs, self.prediction.crs, *(self.truth.transform @ (col, row)))
+        cols, rows = ~self.prediction.transform @ (x, y)
+        return np.stack([rows, _around_the_earth(cols, self.prediction)])
 
     def _deviation(self, window: Window, rows: np.ndarray, cols: np.ndarray, at_knots: np.ndarray) -> float:
         mid_rows, mid_cols = ((knots[1:] + knots[:-1]) / 2 if len(knots) > 1 else knots for knots in (rows, cols))
+        known = np.isfinite(at_knots).all(0)
+        if known.any() and not known.all():
+            # Between a place and none there is no plane.
+            return math.inf
         exact = self._exact(window, mid_rows, mid_cols)
         planes = np.stack([_between(plane, rows, cols, mid_rows, mid_cols) for plane in at_knots])
         off = np.abs(exact - planes)
@@ -139,6 +143,9 @@ def align(prediction: Grid, truth: Grid, prediction_name: str, truth_name: str) 
     raises GridMismatch with both grids; that two georeferenced rasters share no ground is found when they are read.
     """
     both = prediction.georeferenced and truth.georeferenced
+    if prediction.gcps != truth.gcps and (prediction.gcps or truth.gcps) and _placed(prediction) and _placed(truth):
+        why = "are placed by control points, which are not the same; warp both by gdalwarp first"
+        raise GridMismatch(mismatch(prediction, truth, prediction_name, truth_name, why))
     if not both and prediction.shape == truth.shape:
         return Alignment(truth, prediction, "same size")
     if not both and _same_ratio(prediction.shape, truth.shape):
@@ -159,6 +166,10 @@ def align(prediction: Grid, truth: Grid, prediction_name: str, truth_name: str) 
     return Alignment(truth, prediction, "warped", shift_note(prediction, truth))
 
 
+def _placed(grid: Grid) -> bool:
+    return grid.georeferenced or bool(grid.gcps)
+
+
 def mismatch(prediction: Grid, truth: Grid, prediction_name: str, truth_name: str, why: str) -> str:
     """One line with both grids."""
     return f"{prediction_name} ({prediction}) does not lie over {truth_name} ({truth}): they {why}"
@@ -173,6 +184,10 @@ def shift_note(prediction: Grid, truth: Grid) -> str:
     turned = max(abs(step.a - 1), abs(step.e - 1), abs(step.b), abs(step.d)) * max(truth.shape) > 0.1
     if prediction.crs != truth.crs or turned:
         return ""
+    around = truth.pixels_around
+    if around is not None:
+        # A whole turn is no shift.
+        step = step @ Affine.translation(-round(step.c / around) * around, 0)
     whole = max(abs(step.c - round(step.c)), abs(step.f - round(step.f))) < 0.1
     if whole and prediction.shape != truth.shape:
         return ""
@@ -197,7 +212,13 @@ def _by_transform(truth: Grid, prediction: Grid, window: Window) -> tuple[np.nda
     turned = max(abs(step.b) * truth.shape[0], abs(step.d) * truth.shape[1]) > TIE
     rows = step.d * col + step.e * row + step.f if turned else step.e * row + step.f
     cols = step.a * col + step.b * row + step.c if turned else step.a * col + step.c
-    return rows, cols
+    return rows, cols if turned else _around_the_earth(cols, prediction)
+
+
+def _around_the_earth(cols: np.ndarray, prediction: Grid) -> np.ndarray:
+    """Columns of a geographic grid taken into its first turn: 190 degrees east are 170 west."""
+    period = prediction.pixels_around
+    return cols if period is None else np.mod(cols + TIE, period) - TIE
 
 
 def _pixels(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> Positions:

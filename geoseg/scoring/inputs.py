@@ -18,6 +18,9 @@ MASK_SUFFIXES = re.compile(r"(_mask|_sat|_pred|_scores)+$")
 
 def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Pairs of (map, truth): the two files, or the files of two folders by stem; and a note on what is left out."""
+    for path in (prediction, truth):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
     if not prediction.is_dir() and not truth.is_dir():
         return [(prediction, truth)], []
     if not (prediction.is_dir() and truth.is_dir()):
@@ -54,10 +57,13 @@ def _left_out(folder: Path, stems: set[str]) -> list[str]:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     rasters = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in RASTER_ENDINGS]
+    rasters = [path for path in rasters if path.is_file() and not path.name.startswith(".")]
     # In a DeepGlobe folder the masks are the labels, and the pictures lie beside them.
-    masks = [path for path in rasters if path.stem.endswith("_mask")]
+    masked = {path.stem.removesuffix("_mask") for path in rasters if path.stem.endswith("_mask")}
     found: dict[str, Path] = {}
-    for path in masks or rasters:
+    for path in rasters:
+        if path.stem.endswith("_sat") and path.stem.removesuffix("_sat") in masked:
+            continue
         stem = MASK_SUFFIXES.sub("", path.stem)
         if stem in found:
             raise InputError(f"{folder}: {found[stem].name} and {path.name} have the same stem {stem!r}; keep one")
@@ -73,12 +79,24 @@ def resolve_legends(
 ) -> tuple[JoinedLegends, list[str]]:
     """The legends of map and truth and the one they are scored in, and a note on what was assumed."""
     if mapping is None and prediction_legend is None:
-        found, notes = resolve_legend(pair, legend)
-        return JoinedLegends.of_one(found), notes
+        found, notes = resolve_legend(pair[::-1], legend)
+        return JoinedLegends.of_one(found), notes + _other_ignores(pair, found)
     truth, notes = resolve_legend(pair[1:], legend)
     prediction = _own_or(pair[0], prediction_legend, truth)
     renamings = ({}, {}) if mapping is None else read_mapping(mapping)
     return join(prediction, truth, renamings, str(mapping or "no mapping given (--mapping)")), notes
+
+
+def _other_ignores(paths: tuple[Path, ...], legend: Legend) -> list[str]:
+    """What to say of rasters whose own legends ignore other classes than the one that is scored with."""
+    notes = []
+    for path in paths:
+        with Scene(path) as scene:
+            own = own_legend(scene)
+        if own is not None and own.names == legend.names and own.ignored != legend.ignored:
+            ignored = ", ".join(own.names[i] for i in own.ignored) or "no class"
+            notes.append(f"{path}: its own legend ignores {ignored}, which is not followed here")
+    return notes
 
 
 def _own_or(path: Path, wanted: Legend | str | Path | None, other: Legend) -> Legend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,7 @@ def join(prediction: Legend, truth: Legend, renamings: tuple[Renaming, Renaming]
 
     These are the truth's classes, renamed: classes renamed to one name become one, and a class renamed to null has no
     truth. A prediction's class is scored as its renaming says, else under its own name; renamed to null it is no
-    prediction. Classes the truth's legend ignores stay ignored.
+    prediction. A class is ignored where all that become it are.
 
     Raises InputError for names that the legends do not have, and for a class of the prediction without a partner.
     """
@@ -92,9 +92,13 @@ def join(prediction: Legend, truth: Legend, renamings: tuple[Renaming, Renaming]
     legend = Legend(
         f"{prediction.name} and {truth.name}" if prediction.name != truth.name else truth.name,
         tuple(_joined_class(name, truth, scored_names) for name in wanted),
-        tuple(code for code in truth.ignore if code not in {c.code for c in truth.classes})
-        + tuple(truth.classes[i].code for i in truth.ignored if scored_names[i] == truth.names[i]),
+        ignore=tuple(code for code in truth.ignore if code not in {c.code for c in truth.classes}),
     )
+    ignored = {
+        name for name in wanted if all(i in truth.ignored for i, scored in enumerate(scored_names) if scored == name)
+    }
+    codes = tuple(entry.code for entry in legend.classes if entry.name in ignored)
+    legend = replace(legend, ignore=(*legend.ignore, *codes))
     targets = [of_prediction.get(name, name) for name in prediction.names]
     strange = {f"{a!r} (as {b!r})" for a, b in zip(prediction.names, targets, strict=True) if b not in (*wanted, None)}
     if strange:

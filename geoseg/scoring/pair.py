@@ -20,7 +20,7 @@ class Blocks:
     side: int
     """Of a block in truth pixels; blocks at the end of the truth are smaller."""
     windows: tuple[Window, ...]
-    """Where they are in the truth, row-major within each window that was read."""
+    """Where they are in the truth, row-major."""
     counts: np.ndarray
     """(N, K, K + 1) int64."""
 
@@ -57,7 +57,9 @@ class Pair:
     undefined: int = 0
     """Truth pixels of a colour that is no class, left out."""
     unlabelled: int = 0
-    """Truth pixels in the map's extent without a class or of an ignored one, left out."""
+    """Other truth pixels in the map's extent without a class or of an ignored one, left out."""
+    unpredicted: int = 0
+    """Truth pixels without a prediction that were left out, as was asked for."""
     hectares: np.ndarray | None = None
     """(K, K + 1) true ground area of the counts in hectares; None where the truth has no place on Earth."""
     blocks: Blocks | None = None
@@ -74,6 +76,7 @@ class Pair:
         return replace(
             self,
             matrix=self.matrix.without_missing(),
+            unpredicted=self.matrix.missing,
             hectares=None if self.hectares is None else _without_last_column(self.hectares),
             blocks=None if self.blocks is None else self.blocks.without_missing(),
         )

@@ -142,6 +142,7 @@ class Report:
                 "unlabelled_or_ignored": sum(pair.unlabelled for pair in pairs),
                 "of_undefined_colours": sum(pair.undefined for pair in pairs),
                 "outside_of_the_map": sum(pair.outside for pair in pairs),
+                "without_prediction": sum(pair.unpredicted for pair in pairs),
             },
             "absent_classes": self.absent,
             "classes": {row["class"]: row for row in self.rows()},

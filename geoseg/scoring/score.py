@@ -12,14 +12,14 @@ import rasterio
 from tqdm import tqdm
 
 import geoseg
-from geoseg.errors import UsageError
+from geoseg.errors import InputError, UsageError
 from geoseg.legend import Legend
 from geoseg.scoring.averages import AVERAGES
 from geoseg.scoring.inputs import find_pairs, find_scores, resolve_legends
 from geoseg.scoring.intervals import Intervals, Resampling, bootstrap
 from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
-from geoseg.scoring.tally import Comparison, score_pair
+from geoseg.scoring.tally import Rules, score_pair
 
 
 def score(
@@ -67,18 +67,26 @@ def score(
     resampling = None if draws is None else Resampling(draws, seed, level, block)
     pairs, notes = find_pairs(Path(prediction), Path(truth))
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
-    comparison = Comparison(legends, ignore_missing, block, boundary, details)
+    rules = Rules(legends, ignore_missing, block, boundary, details)
     scores_of = find_scores(Path(scores), pairs) if scores is not None else {}
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
     for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
-        found[str(truth_path)] = score_pair(
-            map_path, truth_path, comparison, scores_of.get(map_path), progress and alone
-        )
+        found[str(truth_path)] = score_pair(map_path, truth_path, rules, scores_of.get(map_path), progress and alone)
+        _require_one_unit(found, str(truth_path))
     notes = (*notes, *said, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
     provenance = {"prediction": str(prediction), "truth": str(truth), "legend": legends.legend.name} | versions()
     return Report(legends.legend, found, notes, average, intervals, provenance, legends)
+
+
+def _require_one_unit(pairs: dict[str, Pair], latest: str) -> None:
+    first, boundary = next(iter(pairs.values())).boundary, pairs[latest].boundary
+    if boundary is not None and boundary.unit != first.unit:
+        raise InputError(
+            f"{latest}: boundary distances are in {boundary.unit} there, and in {first.unit} in {next(iter(pairs))}; "
+            "score scenes with and without a place on Earth apart"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from geoseg.ahead import read_ahead, reader_threads
 from geoseg.confusion import ConfusionMatrix
+from geoseg.counting import count_pairs, fold
 from geoseg.errors import GridMismatch, UsageError
 from geoseg.grid import Window
 from geoseg.legend import NO_CLASS
@@ -26,7 +27,6 @@ from geoseg.raster.scores import ScoresRaster
 from geoseg.scoring.alignment import align, mismatch
 from geoseg.scoring.boundary import BoundaryCounts, count_boundary, halo
 from geoseg.scoring.calibration import Reliability
-from geoseg.scoring.counting import count_pairs, fold
 from geoseg.scoring.inputs import require_own_legend
 from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.pair import Blocks, Pair
@@ -39,14 +39,12 @@ MOST_DETAIL = 512
 """Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
 READERS = 4
 """Threads that read, at most."""
-PLACED_AT_ONCE = 64
-"""Windows whose areas are worked out together: asking for coordinates takes as long for one as for many."""
 PROVENANCE_TAGS = ("GEOSEG_VERSION", "GEOSEG_MODEL", "GEOSEG_MODEL_SHA256", "GEOSEG_INPUT", "GEOSEG_SETTINGS")
 """Tags in which a map tells how it was made."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Rules:
     """How each pair is compared."""
 
     legends: JoinedLegends
@@ -82,22 +80,20 @@ class Piece(NamedTuple):
     reliability: Reliability | None = None
 
 
-def score_pair(
-    prediction: Path, truth: Path, comparison: Comparison, scores: Path | None = None, progress: bool = False
-) -> Pair:
+def score_pair(prediction: Path, truth: Path, rules: Rules, scores: Path | None = None, progress: bool = False) -> Pair:
     """Compare one map with its truth; with the map's ``scores`` its calibration too.
 
     Memory does not grow with their size, but for 8 K (K + 1) bytes a kept block.
     """
     with ExitStack() as opened:
-        reader = opened.enter_context(closing(PairReader(prediction, truth, comparison, scores)))
+        reader = opened.enter_context(closing(PairReader(prediction, truth, rules, scores)))
         readers = opened.enter_context(reader_threads(reader.threads))
         height, width = reader.truths.grid.shape
         bar = opened.enter_context(
             tqdm(total=height * width, unit="px", unit_scale=True, disable=not progress, leave=False)
         )
         tally = Tally(reader)
-        windows = compared_windows(reader.truths.scene, reader.comparison.block)
+        windows = compared_windows(reader.truths.scene)
         for piece in read_ahead(readers, (partial(reader.read, window) for window in windows), depth=2):
             tally.add(piece)
             bar.update(piece.window.area)
@@ -110,22 +106,22 @@ class PairReader:
     Raises InputError, GridMismatch among them.
     """
 
-    def __init__(self, prediction: Path, truth: Path, comparison: Comparison, scores: Path | None = None) -> None:
-        legends = comparison.legends
+    def __init__(self, prediction: Path, truth: Path, rules: Rules, scores: Path | None = None) -> None:
+        legends = rules.legends
         self.legend = legends.legend
         self.maps, self.truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
         for labels in (self.maps, self.truths):
             require_own_legend(labels)
         self.alignment = align(self.maps.grid, self.truths.grid, self.maps.name, self.truths.name)
-        if comparison.details and comparison.block is None:
-            comparison = replace(comparison, block=detail_side(self.truths.grid.shape))
-        self.comparison = comparison
+        if rules.details and rules.block is None:
+            rules = replace(rules, block=detail_side(self.truths.grid.shape))
+        self.rules = rules
         self.truth_classes = legends.scored_truth(self._classes(self.truths))
         """(256,) index among the scored classes of each value of a piece's truth."""
         self.prediction_classes = legends.scored_prediction(self._classes(self.maps))
         self._scores = None if scores is None else self._open_scores(scores)
-        if comparison.boundary is not None:
-            self._halo = halo(comparison.boundary, self.truths.grid.pixel_metres)
+        if rules.boundary is not None:
+            self._halo = halo(rules.boundary, self.truths.grid.pixel_metres)
 
     @property
     def threads(self) -> int:
@@ -136,7 +132,7 @@ class PairReader:
     def read(self, window: Window) -> Piece:
         """A window of the truth and what lies over it: values where both have the same pixels, else class indices."""
         piece = self._read_values(window)
-        if self.comparison.boundary is not None:
+        if self.rules.boundary is not None:
             piece = piece._replace(boundary=self._count_boundary(window))
         if self._scores is not None:
             piece = piece._replace(reliability=self._count_scores(piece))
@@ -170,12 +166,14 @@ class PairReader:
     def _count_boundary(self, window: Window) -> BoundaryCounts:
         grown = window.grown(*self._halo, self.truths.grid.shape)
         truth, prediction = self._indices(self._read_values(grown))
+        if self.rules.ignore_missing:
+            truth = np.where(prediction == NO_CLASS, np.uint8(NO_CLASS), truth)
         return count_boundary(
             truth,
             prediction,
             window.relative_to(grown),
             self.truths.grid.pixel_metres,
-            self.comparison.boundary,
+            self.rules.boundary,
             len(self.legend),
             self.legend.ignored,
         )
@@ -191,7 +189,7 @@ class PairReader:
                 f"{path}: calibration needs a map on the truth's own grid, and {self.maps.name} ({self.maps.grid}) is "
                 f"not on that of {self.truths.name} ({self.truths.grid})"
             )
-        if self.comparison.legends.prediction != self.legend:
+        if self.rules.legends.prediction != self.legend:
             raise UsageError("scores are of the map's own classes: calibration and --mapping do not go together")
         scores = ScoresRaster(path, self.legend)
         scores.require_of(self.maps.scene)
@@ -202,13 +200,11 @@ class Tally:
     """What is counted of a pair, piece by piece."""
 
     def __init__(self, reader: PairReader) -> None:
-        self._reader, self._legend, self._block = reader, reader.legend, reader.comparison.block
+        self._reader, self._legend, self._block = reader, reader.legend, reader.rules.block
         self._areas = AreaTally(reader.truths.grid)
-        classes = len(self._legend)
-        self._matrix = ConfusionMatrix.empty(classes, self._legend.ignored)
-        self._hectares: np.ndarray | None = np.zeros((classes, classes + 1))
-        self._unplaced: list[tuple[Window, np.ndarray]] = []
-        self._blocks: list[tuple[Window, np.ndarray]] = []
+        self._counts = np.zeros((len(self._legend), len(self._legend) + 1), np.int64)
+        self._hectares = np.zeros(self._counts.shape)
+        self._blocks: dict[tuple[int, int], np.ndarray] = {}
         self._boundary: BoundaryCounts | None = None
         self._reliability: Reliability | None = None
         self._inside = self._outside = self._undefined = 0
@@ -220,57 +216,81 @@ class Tally:
         self._undefined += piece.undefined
         self._boundary = _sum(self._boundary, piece.boundary)
         self._reliability = _sum(self._reliability, piece.reliability)
-        for window, matrix in self._matrices(piece):
-            self._matrix += matrix
-            if self._block is not None and matrix.total:
-                self._blocks.append((window, matrix.counts))
-            self._unplaced.append((window, matrix.counts))
-        if len(self._unplaced) >= PLACED_AT_ONCE:
-            self._add_areas()
+        for window in cut(piece.window, self._block):
+            counts = self._count(piece, window)
+            self._counts += counts
+            if self._block is not None:
+                place = window.row // self._block, window.col // self._block
+                self._blocks[place] = _sum(self._blocks.get(place), counts)
 
     def result(self) -> Pair:
         """All that was counted; raises GridMismatch where the two share no ground."""
         maps, truths, alignment = self._reader.maps, self._reader.truths, self._reader.alignment
         if not self._inside:
             raise GridMismatch(mismatch(maps.grid, truths.grid, maps.name, truths.name, "share no ground"))
-        if self._unplaced:
-            self._add_areas()
+        matrix = ConfusionMatrix(self._counts, self._legend.ignored)
         pair = Pair(
             maps.name,
-            self._matrix,
+            matrix,
             alignment.message,
             alignment.note,
             overlap=self._inside / math.prod(truths.grid.shape),
             outside=self._outside,
             undefined=self._undefined,
-            unlabelled=self._inside - self._matrix.total,
-            hectares=self._hectares,
-            blocks=None if self._block is None else Blocks.of(self._block, self._blocks),
+            # Where in a warped window an undefined colour stands is not known: it may lie outside.
+            unlabelled=max(self._inside - matrix.total - self._undefined, 0),
+            hectares=None if self._areas.hectares is None else self._hectares,
+            blocks=None if self._block is None else self._kept_blocks(),
             boundary=self._boundary,
             reliability=self._reliability,
             provenance={name: value for name, value in maps.scene.tags.items() if name in PROVENANCE_TAGS},
         )
-        return pair.without_missing() if self._reader.comparison.ignore_missing else pair
+        return pair.without_missing() if self._reader.rules.ignore_missing else pair
 
-    def _add_areas(self) -> None:
-        windows, counts = zip(*self._unplaced, strict=True)
-        pixels = self._areas.mean_pixel_hectares(windows)
-        self._hectares = None if pixels is None else self._hectares + np.tensordot(pixels, np.array(counts), 1)
-        self._unplaced.clear()
-
-    def _matrices(self, piece: Piece) -> Iterator[tuple[Window, ConfusionMatrix]]:
-        whole = Window(0, 0, *piece.window.shape)
-        for part in [whole] if self._block is None else blocks(whole.shape, self._block):
-            where = Window(piece.window.row + part.row, piece.window.col + part.col, *part.shape)
-            yield where, self._count(piece.truth[part.slices], piece.prediction[part.slices])
-
-    def _count(self, truth: np.ndarray, prediction: np.ndarray) -> ConfusionMatrix:
-        joint, reader = count_pairs(truth, prediction), self._reader
+    def _count(self, piece: Piece, window: Window) -> np.ndarray:
+        """(K, K + 1) counts of a window of a piece; their ground is added up too."""
+        joint, hectares = np.zeros((256, 256), np.int64), np.zeros((256, 256))
+        for part, pixel in self._even_parts(window):
+            where = part.relative_to(piece.window).slices
+            found = count_pairs(piece.truth[where], piece.prediction[where])
+            joint += found
+            hectares += found * pixel
+        reader = self._reader
         if reader.alignment.pixel_by_pixel:
             reader.truths.require_known(joint.sum(1))
             reader.maps.require_known(joint.sum(0))
         tables = reader.truth_classes, reader.prediction_classes
-        return fold(joint, *tables, len(self._legend), self._legend.ignored)
+        self._hectares += fold(hectares, *tables, len(self._legend))
+        return fold(joint, *tables, len(self._legend))
+
+    def _even_parts(self, window: Window) -> list[tuple[Window, float]]:
+        return [(window, 0.0)] if self._areas.hectares is None else self._areas.even_parts(window)
+
+    def _kept_blocks(self) -> Blocks:
+        """Those with scored pixels, row-major."""
+        side, (height, width) = self._block, self._reader.truths.grid.shape
+        scored = list(self._legend.scored)
+        found = [
+            (Window(row * side, col * side, min(side, height - row * side), min(side, width - col * side)), counts)
+            for (row, col), counts in sorted(self._blocks.items())
+            if counts[scored].any()
+        ]
+        return Blocks.of(side, found)
+
+
+def cut(window: Window, side: int | None) -> list[Window]:
+    """A window cut along the borders of square blocks of ``side`` that begin with the raster; whole without one."""
+    if side is None:
+        return [window]
+    rows, cols = (
+        [first, *range((first // side + 1) * side, stop, side), stop]
+        for first, stop in ((window.row, window.row_stop), (window.col, window.col_stop))
+    )
+    return [
+        Window(row, col, row_stop - row, col_stop - col)
+        for row, row_stop in pairwise(rows)
+        for col, col_stop in pairwise(cols)
+    ]
 
 
 def _sum(total, part):
@@ -278,16 +298,14 @@ def _sum(total, part):
     return part if total is None else total + part
 
 
-def compared_windows(truth: Scene, block: int | None = None) -> list[Window]:
-    """Windows that cover the truth, row-major; no block lies in two of them."""
+def compared_windows(truth: Scene) -> list[Window]:
+    """Windows that cover the truth, row-major."""
     height, width = truth.grid.shape
-    step = 1 if block is None else block
     if truth.sequential or truth.block_shape[1] >= width:
         # Rows are decoded whole: cutting them would decode them again.
         rows = max(WINDOW * WINDOW // width, truth.block_shape[0])
-        rows = max(rows // step, 1) * step
         return [Window(row, 0, min(rows, height - row), width) for row in range(0, height, rows)]
-    return blocks((height, width), max(WINDOW // step, 1) * step)
+    return blocks((height, width), WINDOW)
 
 
 def detail_side(shape: tuple[int, int]) -> int:

@@ -30,7 +30,7 @@ from geoseg.legend import DEEPGLOBE
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ClassRasterWriter
 from geoseg.scoring.joining import JoinedLegends
-from geoseg.scoring.tally import WINDOW, Comparison, PairReader, compared_windows
+from geoseg.scoring.tally import WINDOW, PairReader, Rules, compared_windows
 from geoseg.tiling import blocks
 
 
@@ -99,7 +99,7 @@ def cost(call: Callable[[], object]) -> tuple[float, float]:
 
 def read_threaded(truth: str, prediction: str) -> None:
     """Read both rasters as scoring does, and do nothing."""
-    reader = PairReader(Path(prediction), Path(truth), Comparison(JoinedLegends.of_one(DEEPGLOBE)))
+    reader = PairReader(Path(prediction), Path(truth), Rules(JoinedLegends.of_one(DEEPGLOBE)))
     windows = compared_windows(reader.truths.scene)
 
     def both(window: Window) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from geoseg.errors import GridMismatch
-from geoseg.grid import IDENTITY, Grid, Window
+from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
 from geoseg.legend import Legend, LegendClass
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import nearest
@@ -141,3 +141,16 @@ def test_a_half_size_prediction_by_hand(make_raster: Callable[..., Path]) -> Non
     labels = Labels(make_raster(np.array([[1, 2, 3]], np.uint8), crs=None, transform=None), GREYS)
     alignment = align(labels.grid, plain(2, 6), "map.tif", "truth.tif")
     assert alignment.read(labels, Window(1, 1, 1, 4))[0].tolist() == [[1, 2, 2, 3]]
+
+
+def test_control_points_are_the_same_or_refused() -> None:
+    points = tuple(
+        GroundControlPoint(row, col, 500_000 + col, 5_000_000 - row, 0) for row, col in ((0, 0), (9, 0), (0, 9))
+    )
+    moved = tuple(point._replace(x=point.x + 500) for point in points)
+    placed, elsewhere = (Grid(UTM, IDENTITY, (37, 53), gcps) for gcps in (points, moved))
+    assert align(placed, placed, "a", "b").kind == "same size"
+    assert align(placed, plain(37, 53), "a", "b").kind == "same size"
+    for other in (elsewhere, TRUTH):
+        with pytest.raises(GridMismatch, match="control points, which are not the same"):
+            align(placed, other, "a", "b")

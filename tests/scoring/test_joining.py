@@ -106,3 +106,8 @@ def test_an_ignored_class_that_is_renamed_is_scored(tmp_path: Path) -> None:
     assert renamed.names == ("roof", "road", "tree") and renamed.ignored == ()
     kept = join(CITY, CITY, ({}, {}), "mapping.json").legend
     assert kept.names == CITY.names and kept.ignored == CITY.ignored
+
+
+def test_an_ignored_class_under_a_new_name_stays_ignored() -> None:
+    joined = join(LAND, CITY, ({"built": "void", "lake": "void"}, {"cloud": "void"}), "mapping.json").legend
+    assert joined.names == ("roof", "road", "tree", "void") and joined.ignored == (3,)

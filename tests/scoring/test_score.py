@@ -231,5 +231,33 @@ def test_a_truth_of_another_legend_is_refused(tmp_path: Path) -> None:
     for name, legend in (("map.tif", DEEPGLOBE), ("truth.tif", other)):
         with ClassRasterWriter(tmp_path / name, grid, legend) as writer:
             writer.write(grid.window, np.zeros((8, 8), np.uint8))
-    with pytest.raises(InputError, match=r"truth\.tif: was made with the legend 'other'"):
+    with pytest.raises(InputError, match=r"map\.tif: was made with the legend 'deepglobe'.*not with 'other'"):
         score(tmp_path / "map.tif", tmp_path / "truth.tif")
+
+
+def test_a_folder_with_some_masks_leaves_none_of_the_others_out(make_raster: MakeRaster) -> None:
+    truths = make_raster(index(1), "truths/a_mask.tif").parent
+    make_raster(index(1), "truths/b.tif")
+    make_raster(np.zeros((3, 37, 53), np.uint8), "truths/a_sat.tif")
+    make_raster(index(1), "truths/.hidden.tif")
+    maps = make_raster(index(1), "maps/a.tif").parent
+    make_raster(index(2), "maps/b.tif")
+    report = score(maps, truths, DEEPGLOBE)
+    assert [Path(name).name for name in report.pairs] == ["a_mask.tif", "b.tif"] and report.mean_iou < 1
+
+
+def test_what_is_ignored_is_the_truth_s_to_say(make_raster: MakeRaster, tmp_path: Path) -> None:
+    like = make_raster(index(2), "like.tif")
+    every = Legend("city", CITY.classes)
+    trees_ignored = Legend("city", CITY.classes, ignore=(3,))
+    codes = np.where(index(2) < 3, 20, 3).astype(np.uint8)
+    maps = write_map(tmp_path / "map.tif", codes, like, trees_ignored)
+    truth = write_map(tmp_path / "truth.tif", codes, like, every)
+    report = score(maps, truth)
+    assert report.legend.ignored == () and report.matrix.total == 37 * 53
+    assert any("map.tif: its own legend ignores tree, which is not followed here" in note for note in report.notes)
+
+
+def test_a_missing_folder_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
+        score(tmp_path / "nowhere", make_raster(index(1)).parent, DEEPGLOBE)

@@ -14,6 +14,7 @@ from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.legend import DEEPGLOBE
+from geoseg.raster.areas import AreaTally
 from geoseg.raster.labels import Labels
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ScoreRasterWriter
@@ -160,15 +161,22 @@ def test_the_average_that_was_asked_for(make_raster: MakeRaster) -> None:
         score(folder, truths, DEEPGLOBE, average="mean")
 
 
-@pytest.mark.parametrize("block", [None, 7, 48, 5000])
-def test_compared_windows_hold_whole_blocks(make_raster: MakeRaster, block: int | None) -> None:
-    for layout in ({}, {"tiled": True, "blockxsize": 16, "blockysize": 16}):
-        scene = Scene(make_raster(patches(1, (100, 70)), "truth.tif", **layout))
-        seen = np.zeros((100, 70), int)
-        for window in compared_windows(scene, block):
-            seen[window.slices] += 1
-            assert block is None or (window.row % block == 0 and window.col % block == 0)
-        assert (seen == 1).all()
+@pytest.mark.parametrize("block", [7, 16, 48, 5000])
+@pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 16}])
+def test_blocks_do_not_depend_on_the_windows(
+    make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch, block: int, layout: dict
+) -> None:
+    truth = make_raster(patches(1, (100, 70)), "truth.tif", **layout)
+    maps = make_raster(patches(2, (100, 70)), "map.tif", **layout)
+    monkeypatch.setattr(tally_module, "WINDOW", 16)
+    seen = np.zeros((100, 70), int)
+    for window in compared_windows(Scene(truth)):
+        seen[window.slices] += 1
+    (pair,) = score(maps, truth, DEEPGLOBE, block=block).pairs.values()
+    for window, matrix in zip(pair.blocks.windows, pair.blocks.matrices((6,)), strict=True):
+        assert window.row % block == window.col % block == 0
+        assert matrix == matrix_of(patches(1, (100, 70))[window.slices], patches(2, (100, 70))[window.slices])
+    assert (seen == 1).all() and len(pair.blocks.windows) == -(-100 // block) * -(-70 // block)
 
 
 def test_unknown_codes_are_named(make_raster: MakeRaster) -> None:
@@ -238,3 +246,57 @@ def test_areas_of_truth_and_map_are_told_apart(make_raster: MakeRaster) -> None:
     for row, index in zip(report.rows(), range(6), strict=True):
         assert row["truth_hectares"] == pytest.approx(matrix.support[index] * pixel, rel=1e-5)
         assert row["predicted_hectares"] == pytest.approx(matrix.predicted[index] * pixel, rel=1e-5)
+
+
+def test_areas_follow_each_class_where_pixels_shrink_towards_the_pole(make_raster: MakeRaster) -> None:
+    # The northern half of the rows is urban, the southern agriculture; pixels there are more than twice as large.
+    truth = np.repeat(np.array([[0], [1]], np.uint8), 25, axis=0) * np.ones((1, 40), np.uint8)
+    place = {"crs": "EPSG:4326", "transform": Affine(1, 0, 10, 0, -1, 85)}
+    report = score(make_raster(truth, "m.tif", **place), make_raster(truth, "t.tif", **place), DEEPGLOBE)
+    exact = AreaTally(Grid(CRS.from_epsg(4326), place["transform"], truth.shape))
+    exact.add(Window(0, 0, 50, 40), truth)
+    assert exact.hectares[1] > 2 * exact.hectares[0]
+    assert np.diagonal(report.hectares)[:2] == pytest.approx(exact.hectares[:2], rel=3e-4)
+
+
+@pytest.mark.parametrize(("crs", "x", "y", "pixel"), [(4326, 5.0, 70.0, 0.003), (3857, 2e5, 8.4e6, 300.0)])
+def test_areas_in_stretched_grids(make_raster: MakeRaster, crs: int, x: float, y: float, pixel: float) -> None:
+    truth = np.repeat(patches(3, (600, 60)), 3, axis=1)
+    place = {"crs": f"EPSG:{crs}", "transform": Affine(pixel, 0, x, 0, -pixel, y)}
+    report = score(make_raster(truth, "m.tif", **place), make_raster(truth, "t.tif", **place), DEEPGLOBE)
+    exact = AreaTally(Grid(CRS.from_epsg(crs), place["transform"], truth.shape))
+    exact.add(Window(0, 0, *truth.shape), truth)
+    assert np.diagonal(report.hectares)[:6] == pytest.approx(exact.hectares[:6], rel=2e-4)
+
+
+def test_a_grid_without_a_place_on_earth_is_scored_without_areas(make_raster: MakeRaster) -> None:
+    local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
+    truth, maps = (make_raster(patches(seed), f"{seed}.tif", crs=local) for seed in (1, 2))
+    report = score(maps, truth, DEEPGLOBE, boundary=2)
+    assert report.matrix == matrix_of(patches(1), patches(2)) and report.hectares is None
+    assert report.boundary.unit == "px"
+
+
+def test_scenes_with_and_without_a_place_have_no_common_distance(make_raster: MakeRaster) -> None:
+    folder = make_raster(patches(1), "t/a.tif").parent
+    make_raster(patches(1), "t/b.tif", crs=None, transform=None)
+    with pytest.raises(InputError, match=r"b\.tif: boundary distances are in px there, and in m in .*a\.tif"):
+        score(folder, folder, DEEPGLOBE, boundary=2)
+
+
+def test_ignored_missing_predictions_are_told_and_reach_the_borders(make_raster: MakeRaster) -> None:
+    prediction = patches(1)
+    prediction[10:20, 10:30] = 255
+    truth, maps = make_raster(patches(1), "truth.tif"), make_raster(prediction, "map.tif")
+    report = score(maps, truth, DEEPGLOBE, ignore_missing=True, boundary=1)
+    assert report.to_dict()["left_out"]["without_prediction"] == 200 and report.matrix.total == 37 * 53 - 200
+    assert report.boundary.mean_iou() == 1 and report.mean_iou == 1
+
+
+def test_undefined_colours_are_counted_once(make_raster: MakeRaster) -> None:
+    rgb = DEEPGLOBE.to_rgb(patches(1))
+    rgb[:, 20, 10:40] = [[255], [0], [0]]
+    report = score(make_raster(patches(2), "map.tif"), make_raster(rgb, "truth.tif"), DEEPGLOBE)
+    left = report.to_dict()["left_out"]
+    assert (left["of_undefined_colours"], left["unlabelled_or_ignored"]) == (30, 0)
+    assert report.matrix.total == 37 * 53 - 30

@@ -10,6 +10,7 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
@@ -41,7 +42,11 @@ def by_hand(index: np.ndarray, prediction: Grid, truth: Grid) -> tuple[np.ndarra
         for col in range(truth.shape[1]):
             x, y = truth.transform @ (col + 0.5, row + 0.5)
             if truth.crs != prediction.crs:
-                (x,), (y,) = transform_points(truth.crs, prediction.crs, [x], [y])
+                try:
+                    (x,), (y,) = transform_points(truth.crs, prediction.crs, [x], [y])
+                except CPLE_BaseError:
+                    # The place has no coordinates there.
+                    continue
             there_col, there_row = (int(np.floor(v + 1e-6)) for v in ~prediction.transform @ (x, y))
             if 0 <= there_row < index.shape[0] and 0 <= there_col < index.shape[1]:
                 laid[row, col], inside[row, col] = index[there_row, there_col], True
@@ -124,3 +129,55 @@ def test_large_reads_are_halved(make_raster: Callable[..., Path], monkeypatch: p
     monkeypatch.setattr(alignment_module, "MOST_READ", 40)
     for part, expected in zip(alignment.read(labels, TRUTH.window), whole, strict=True):
         assert np.array_equal(part, expected)
+
+
+def test_a_truth_of_the_whole_earth_meets_a_map_of_one_zone(make_raster: Callable[..., Path]) -> None:
+    truth = Grid(DEGREES, Affine(2, 0, -180, 0, -2, 90), (90, 180))
+    grid = Grid(UTM, Affine(50_000, 0, 100_000, 0, -50_000, 6_000_000), (40, 16))
+    index = unique(grid.shape)
+    labels = Labels(make_raster(index, transform=grid.transform), GREYS)
+    laid, inside = align(labels.grid, truth, "map.tif", "truth.tif").read(labels, truth.window)
+    expected, expected_inside = by_hand(index, grid, truth)
+    assert inside.sum() > 20 and np.array_equal(inside, expected_inside) and np.array_equal(laid, expected)
+
+
+MOLLWEIDE = CRS.from_string("ESRI:54009")
+
+
+def test_places_beyond_a_projection_have_no_map(make_raster: Callable[..., Path]) -> None:
+    truth = Grid(MOLLWEIDE, Affine(180_000, 0, -18_040_096, 0, -180_000, 9_020_048), (100, 200))
+    grid = Grid(DEGREES, Affine(3, 0, -180, 0, -3, 90), (60, 120))
+    index = unique(grid.shape)
+    labels = Labels(make_raster(index, crs=DEGREES, transform=grid.transform), GREYS)
+    laid, inside = align(labels.grid, truth, "map.tif", "truth.tif").read(labels, truth.window)
+    # The Earth is an ellipse of pi / 4 of its rectangle.
+    assert inside.mean() == pytest.approx(np.pi / 4, abs=0.01) and not inside[0, 0]
+    (longitude,), (latitude,) = transform_points(
+        MOLLWEIDE, DEGREES, [-18_040_096 + 90.5 * 180_000], [9_020_048 - 30.5 * 180_000]
+    )
+    assert laid[30, 90] == index[int((90 - latitude) / 3), int((longitude + 180) / 3)]
+
+
+@pytest.mark.parametrize("west", [0.0, -180.0, 170.0, -190.0])
+def test_a_turn_of_the_earth_is_no_distance(make_raster: Callable[..., Path], west: float) -> None:
+    grid = Grid(DEGREES, Affine(1, 0, west, 0, -1, 10), (20, 360 if west in (0, -180) else 30))
+    index = unique(grid.shape)
+    labels = Labels(make_raster(index, crs=DEGREES, transform=grid.transform), GREYS)
+    for first in (175.0, -185.0):
+        truth = Grid(DEGREES, Affine(0.5, 0, first, 0, -0.5, 5), (10, 20))
+        alignment = align(labels.grid, truth, "map.tif", "truth.tif")
+        laid, inside = alignment.read(labels, truth.window)
+        assert inside.all() and not alignment.note
+        cols = ((175 + (np.arange(20) + 0.5) / 2 - west) % 360).astype(int)
+        assert np.array_equal(laid[0], index[5, cols])
+
+
+def test_across_the_date_line_in_another_crs(make_raster: Callable[..., Path]) -> None:
+    truth = Grid(CRS.from_epsg(32660), Affine(1000, 0, 600_000, 0, -1000, 5_000_000), (300, 400))
+    grid = Grid(DEGREES, Affine(0.1, 0, 170, 0, -0.1, 60), (300, 200))
+    index = unique(grid.shape)
+    labels = Labels(make_raster(index, crs=DEGREES, transform=grid.transform), GREYS)
+    laid, inside = align(labels.grid, truth, "map.tif", "truth.tif").read(labels, truth.window)
+    longitude, latitude = transform_points(truth.crs, DEGREES, [999_500.0], [4_999_500.0])
+    assert inside.all() and longitude[0] < 0
+    assert laid[0, 399] == index[int((60 - latitude[0]) * 10), int((longitude[0] + 360 - 170) * 10)]

@@ -1,10 +1,9 @@
-"""Counting which values of two rasters meet: the inner loop of scoring."""
+"""Counting which values of two arrays meet: the inner loop of scoring."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import NO_CLASS
 
 PIECE = 1 << 18
@@ -43,17 +42,14 @@ def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first.astype(np.uint16) << np.uint16(8)) | second
 
 
-def fold(
-    joint: np.ndarray, truth_classes: np.ndarray, prediction_classes: np.ndarray, classes: int, ignored: tuple[int, ...]
-) -> ConfusionMatrix:
-    """The confusion matrix of (256, 256) counts of truth's values against the prediction's.
+def fold(joint: np.ndarray, first_classes: np.ndarray, second_classes: np.ndarray, classes: int) -> np.ndarray:
+    """(K, K + 1) sums of (256, 256) ``joint`` by the classes of the values that meet, the last column for NO_CLASS.
 
     Args:
-        truth_classes, prediction_classes: (256,) class index of each value; NO_CLASS in the truth is left out, in the
-            prediction missing.
+        joint: counts, or sums of weights, of each pair of values.
+        first_classes, second_classes: (256,) class index of each value; NO_CLASS in the first is left out.
     """
     there = joint.any(1), joint.any(0)
-    # The prediction's last column is for NO_CLASS; the truth has none.
-    rows = truth_classes[there[0], None] == np.arange(classes)
-    cols = prediction_classes[there[1], None] == np.append(np.arange(classes), NO_CLASS)
-    return ConfusionMatrix(rows.T.astype(np.int64) @ joint[np.ix_(*there)] @ cols.astype(np.int64), ignored)
+    rows = first_classes[there[0], None] == np.arange(classes)
+    cols = second_classes[there[1], None] == np.append(np.arange(classes), NO_CLASS)
+    return rows.T.astype(joint.dtype) @ joint[np.ix_(*there)] @ cols.astype(joint.dtype)
