@@ -36,6 +36,7 @@ LEFT_OUT = {
     "unlabelled_or_ignored": "unlabelled or of an ignored class, left out",
     "of_undefined_colours": "of a colour that is no class, left out",
     "outside_of_the_map": "of a class, outside of the map's extent, left out",
+    "without_prediction": "without a prediction, left out as was asked for",
 }
 """Truth pixels by what became of them."""
 NO_PREDICTION = "no prediction"

@@ -85,6 +85,7 @@ def closing(record: Record) -> list[str]:
             ("unlabelled_or_ignored", "unlabelled or ignored"),
             ("of_undefined_colours", "of undefined colours"),
             ("outside_of_the_map", "outside of the map"),
+            ("without_prediction", "without a prediction"),
         )
         if left[key]
     ]

@@ -47,6 +47,8 @@ def by_hand(index: np.ndarray, prediction: Grid, truth: Grid) -> tuple[np.ndarra
                 except CPLE_BaseError:
                     # The place has no coordinates there.
                     continue
+            if not np.isfinite((x, y)).all():
+                continue
             there_col, there_row = (int(np.floor(v + 1e-6)) for v in ~prediction.transform @ (x, y))
             if 0 <= there_row < index.shape[0] and 0 <= there_col < index.shape[1]:
                 laid[row, col], inside[row, col] = index[there_row, there_col], True
