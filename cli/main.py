@@ -19,6 +19,7 @@ from .info import info
 from .predict import predict
 from .sample import sample
 from .score import score
+from .stats import stats
 from .train import train
 
 INTERRUPTED = 130
@@ -102,5 +103,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, train, predict, score, compare, design, area, info):
+for command in (sample, stats, train, predict, score, compare, design, area, info):
     cli.add_command(command)

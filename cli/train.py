@@ -42,7 +42,7 @@ from . import options
 )
 @options.size
 @options.window
-@click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+@options.split
 @click.option(
     "--augment/--no-augment",
     default=None,
@@ -70,6 +70,12 @@ from . import options
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better validation."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=str),
+    metavar="DIR|none",
+    help="Where decoded scenes are kept.  [default: $GEOSEG_CACHE, or the user's cache folder]",
+)
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o where it stopped.")

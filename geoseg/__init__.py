@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AreaEstimates": "geoseg.scoring.area",
     "BoundaryCounts": "geoseg.scoring.boundary",
+    "ClassStats": "geoseg.datasets.stats",
     "Comparison": "geoseg.scoring.compare",
     "ConfusionMatrix": "geoseg.confusion",
     "DEEPGLOBE": "geoseg.legend",
@@ -47,6 +48,7 @@ _HOMES = {
     "predict_strips": "geoseg.prediction.predict",
     "read_points": "geoseg.points",
     "score": "geoseg.scoring.score",
+    "stats": "geoseg.datasets.stats",
     "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
 }

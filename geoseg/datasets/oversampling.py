@@ -51,6 +51,15 @@ class OversamplingRule:
         """True where the legend has every class that the rule names."""
         return set(self.names) <= set(legend.names)
 
+    def require_classes(self, legend: Legend) -> None:
+        """Raise UsageError where the legend lacks a class that the rule names."""
+        missing = [name for name in self.names if name not in legend.names]
+        if missing:
+            raise UsageError(
+                f"oversampling goes by {', '.join(self.names)}; the legend {legend.name!r} has no {missing[0]}: "
+                "use --no-oversample, or no --rare-set (--augment alone works with every legend)"
+            )
+
     def expected_copies(self, counts: np.ndarray, legend: Legend) -> np.ndarray:
         """(S,) float64 copies of each scene on average over seeds, from (S, K) pixels of each class of the legend.
 
@@ -67,18 +76,10 @@ class OversamplingRule:
 
     def _condition_met(self, counts: np.ndarray, legend: Legend) -> np.ndarray:
         """(S,) the first of very rare (0), rare (1), dominated (2) and other (3) that holds for a scene."""
-        self._require_classes(legend)
+        self.require_classes(legend)
         very_rare, rare = (_shows(counts, names, legend) for names in (self.very_rare, self.rare))
         dominant = counts[:, legend.names.index(self.dominant)] > self.dominant_share * counts.sum(1)
         return np.select([very_rare, rare, dominant], [0, 1, 2], default=3)
-
-    def _require_classes(self, legend: Legend) -> None:
-        missing = [name for name in self.names if name not in legend.names]
-        if missing:
-            raise UsageError(
-                f"oversampling goes by {', '.join(self.names)}; the legend {legend.name!r} has no {missing[0]}: "
-                "use --no-oversample (--augment alone works with every legend)"
-            )
 
 
 RULES: dict[str, OversamplingRule] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from geoseg.datasets.synthetic import SAMPLE_VERSION, write_sample
 from geoseg.errors import OutputError
 
 DATA_VARIABLE = "GEOSEG_DATA"
+CACHE_VARIABLE = "GEOSEG_CACHE"
 
 
 def resolve_data(data: str | Path | None) -> tuple[Path, str]:
@@ -33,7 +35,7 @@ def resolve_data(data: str | Path | None) -> tuple[Path, str]:
 
 def embedded_sample() -> Path:
     """The folder of the synthetic sample, drawn on first use into the user's cache."""
-    folder = _cache_folder() / f"sample-{SAMPLE_VERSION}"
+    folder = cache_folder() / f"sample-{SAMPLE_VERSION}"
     if not folder.is_dir():
         try:
             write_sample(folder)
@@ -44,12 +46,26 @@ def embedded_sample() -> Path:
     return folder
 
 
-def _cache_folder() -> Path:
-    """Where the user's caches are; the temporary folder where there is no home to write to."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "geoseg"
+def cache_folder() -> Path:
+    """Where geoseg keeps what it can make again: $GEOSEG_CACHE, else below the user's cache folder.
+
+    The temporary folder where there is no home to write to.
+    """
+    if os.environ.get(CACHE_VARIABLE):
+        return _made(Path(os.environ[CACHE_VARIABLE])) or _temporary()
+    caches = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), caches)
+    return _made(Path(base) / "geoseg") or _temporary()
+
+
+def _made(folder: Path) -> Path | None:
+    """The folder, made where it is missing; None where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return Path(tempfile.gettempdir()) / "geoseg"
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir()) / "geoseg"
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / "geoseg"

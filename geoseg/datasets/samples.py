@@ -89,11 +89,20 @@ class Samples:
     """The samples of one part of a split: a function of (seed, epoch, place), whoever asks and in whatever order.
 
     With a window each scene gives as many samples an epoch as windows are needed to cover it, each at a random place;
-    without, each scene is one sample. ``copies`` repeats each scene's samples so many times, 0 leaves it out.
+    without, each scene is one sample.
+
+    Args:
+        copies: repeats the samples of each scene so many times, 0 leaves it out; None takes each once.
+        read: gives a whole scene as training sees it (``framed``), from a cache perhaps.
     """
 
     def __init__(
-        self, scenes: Sequence[LabelledScene], framing: Framing, seed: int = 0, copies: Sequence[int] | None = None
+        self,
+        scenes: Sequence[LabelledScene],
+        framing: Framing,
+        seed: int = 0,
+        copies: Sequence[int] | None = None,
+        read: Callable[[LabelledScene], Sample] | None = None,
     ) -> None:
         self.scenes = list(scenes)
         self.framing, self.seed = framing, seed
@@ -101,6 +110,7 @@ class Samples:
         self.copies = [1] * len(self.scenes) if copies is None else [int(count) for count in copies]
         if not any(self.copies) and self.scenes:
             raise UsageError(f"oversampling dropped all {len(self.scenes)} training scenes; use another --seed")
+        self._read = read or (lambda scene: framed(scene.read()[0], framing))
         self._kept: dict[int, Sample] = {}
         self._kept_bytes = 0
 
@@ -125,39 +135,60 @@ class Samples:
 
     def draw(self, epoch: int, place: int) -> Sample:
         """The sample at a place of an epoch, size x size pixels; padded below and right where the scene is smaller."""
-        number, _ = self._places[place]
+        number, window = self.cut_at(epoch, place)
         side, size = self.framing.side, self.framing.size
-        if self.framing.whole:
+        if window is None:
             return pad(self.whole(number), size)
-        return pad(resize(self._cut(number, self._window(epoch, place)), side, size), size)
+        return pad(resize(self._cut(number, window), side, size), size)
 
     def describe(self, epoch: int, place: int) -> str:
         """The scene of a sample, and the window where one is cut: what a message names."""
-        stem = self.scenes[self._places[place][0]].stem
-        if self.framing.whole:
+        number, window = self.cut_at(epoch, place)
+        stem = self.scenes[number].stem
+        if window is None:
             return stem
-        window = self._window(epoch, place)
         return f"{stem} {window.width} x {window.height} px at row {window.row}, col {window.col}"
 
-    def _window(self, epoch: int, place: int) -> Window:
+    def cut_at(self, epoch: int, place: int) -> tuple[int, Window | None]:
+        """The scene of a place of an epoch and the window that is cut from it; None where scenes are taken whole."""
+        number, _ = self._places[place]
+        if self.framing.whole:
+            return number, None
         random = np.random.default_rng((WINDOW_STREAM, self.seed, epoch, place))
-        return _random_window(self.scenes[self._places[place][0]].grid.shape, self.framing.side, random)
+        return number, _random_window(self.scenes[number].grid.shape, self.framing.side, random)
 
     def whole(self, number: int) -> Sample:
-        """A whole scene as training sees it: at its own resolution where windows are cut, else resampled."""
+        """A whole scene, framed."""
         if number not in self._kept:
-            scene = self.scenes[number]
-            sample, _ = scene.read()
-            if self.framing.whole:
-                sample = resize(sample, self.framing.side, self.framing.size)
+            sample = self.read_whole(number)
             self._keep(number, sample)
             return sample
         return self._kept[number]
 
+    def read_whole(self, number: int) -> Sample:
+        """As ``whole``, for one who keeps it."""
+        return self._read(self.scenes[number])
+
+    @property
+    def used(self) -> list[int]:
+        """The scenes that give samples."""
+        return [number for number, copies in enumerate(self.copies) if copies]
+
+    @property
+    def can_be_resident(self) -> bool:
+        """True where samples are cut from whole scenes without resampling."""
+        unchanged = self.framing.side == self.framing.size and not any(map(is_large, self.scenes))
+        return self.framing.whole or unchanged
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of all whole scenes that give samples."""
+        return sum(whole_bytes(self.scenes[number], self.framing) for number in self.used)
+
     def as_scene(self, number: int) -> tuple[SceneLike, Callable[[Window], np.ndarray]]:
         """A scene to predict, as training sees it, and its class indices window by window."""
         scene = self.scenes[number]
-        if not self.framing.whole and _is_large(scene):
+        if not self.framing.whole and is_large(scene):
             return scene.image, scene.labels.read
         sample = self.whole(number)
         return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[
@@ -165,7 +196,7 @@ class Samples:
         ]
 
     def _cut(self, number: int, window: Window) -> Sample:
-        if _is_large(self.scenes[number]):
+        if is_large(self.scenes[number]):
             return self.scenes[number].read(window)[0]
         return Sample(*(part[..., *window.slices] for part in self.whole(number)))
 
@@ -174,6 +205,18 @@ class Samples:
         if self._kept_bytes + size <= MEMORY:
             self._kept[number] = sample
             self._kept_bytes += size
+
+
+def framed(sample: Sample, framing: Framing) -> Sample:
+    """A whole scene as training sees it: at its own resolution where windows are cut, else resampled."""
+    return resize(sample, framing.side, framing.size) if framing.whole else sample
+
+
+def whole_bytes(scene: LabelledScene, framing: Framing) -> int:
+    """Bytes of a whole scene, framed: its bands, valid and classes."""
+    shape = scene.grid.shape
+    height, width = scaled(shape, framing.side, framing.size) if framing.whole else shape
+    return height * width * (len(scene.image.bands) + 2)
 
 
 def resize(sample: Sample, side: int, size: int) -> Sample:
@@ -196,7 +239,8 @@ def pad(sample: Sample, size: int) -> Sample:
     )
 
 
-def _is_large(scene: LabelledScene) -> bool:
+def is_large(scene: LabelledScene) -> bool:
+    """True where windows are cut from the file, and the scene is never held whole."""
     height, width = scene.grid.shape
     return height * width > LARGE_SCENE
 

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import operator
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import partial, reduce
 
 import numpy as np
 
-from geoseg.datasets.samples import LabelledScene
+from geoseg.ahead import read_ahead, reader_threads
+from geoseg.datasets.samples import LabelledScene, Sample
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.tiling import blocks
 
+THREADS = min(4, os.cpu_count() or 1)
+"""Threads that look through scenes; each holds one, decoded."""
 WINDOW = 4096
 """Side of the windows in which scenes are looked through, in pixels."""
+
+
+@dataclass(frozen=True)
+class SceneTally:
+    """What one scene holds, counted at its own resolution; those of its windows add up."""
+
+    counts: np.ndarray
+    """(256,) int64 valid pixels of each class index, NO_CLASS among them."""
+    undefined: int
+    """Pixels of a colour that is no class's."""
+    pixels: int
+    """Valid pixels."""
+    sums: np.ndarray
+    """(C,) float64 sums of each band's valid pixels, raw digital numbers."""
+
+    @classmethod
+    def of(cls, sample: Sample, undefined: int) -> SceneTally:
+        """The tally of a window, and of its pixels of an undefined colour."""
+        counts = np.bincount(sample.index[sample.valid], minlength=256)
+        sums = sample.pixels.sum((1, 2), where=sample.valid, dtype=np.float64)
+        return cls(counts, undefined, int(sample.valid.sum()), sums)
+
+    def __add__(self, other: SceneTally) -> SceneTally:
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return SceneTally(*(one + another for one, another in pairs))
 
 
 @dataclass(frozen=True)
@@ -42,29 +73,38 @@ class Survey:
         return self.counts / max(self.counts.sum(), 1)
 
 
-def survey(scenes: Iterable[LabelledScene], legend: Legend) -> Survey:
-    """Look through scenes once. Raises InputError where they differ in bands or no pixel has a class to learn."""
-    scene_counts: list[np.ndarray] = []
-    undefined, pixels_seen, sums, distances = 0, 0, [], []
-    for scene in scenes:
-        distances.append(scene.grid.gsd)
-        scene_counts.append(np.zeros(256, np.int64))
-        for window in blocks(scene.grid.shape, WINDOW):
-            sample, odd = scene.read(window)
-            scene_counts[-1] += np.bincount(sample.index[sample.valid], minlength=256)
-            undefined += odd
-            pixels_seen += int(sample.valid.sum())
-            sums.append(sample.pixels.sum((1, 2), where=sample.valid, dtype=np.float64))
-    if len({len(s) for s in sums}) > 1:
+def tally(scene: LabelledScene) -> SceneTally:
+    """Look through a scene window by window."""
+    windows = blocks(scene.grid.shape, WINDOW)
+    return reduce(operator.add, (SceneTally.of(*scene.read(window)) for window in windows))
+
+
+def survey(
+    scenes: Iterable[LabelledScene], legend: Legend, tally: Callable[[LabelledScene], SceneTally] = tally
+) -> Survey:
+    """Look through scenes once. Raises InputError where they differ in bands or no pixel has a class to learn.
+
+    Args:
+        tally: what looks through one scene.
+    """
+
+    def look(scene: LabelledScene) -> tuple[float | None, SceneTally]:
+        return scene.grid.gsd, tally(scene)
+
+    with reader_threads(THREADS) as readers:
+        looked = list(read_ahead(readers, (partial(look, scene) for scene in scenes), depth=THREADS))
+    distances, found = zip(*looked, strict=True)
+    if len({len(one.sums) for one in found}) > 1:
         raise InputError("the training scenes differ in their number of bands; choose common ones with --bands")
-    counts = np.stack(scene_counts)
+    counts = np.stack([one.counts for one in found])
     if not counts[:, list(legend.scored)].any():
         raise InputError("no pixel of the training scenes has a class to learn; is it the right legend?")
     known = [distance for distance in distances if distance is not None]
+    whole = reduce(operator.add, found)
     return Survey(
         counts[:, : len(legend)],
-        int(counts[:, NO_CLASS].sum()),
-        undefined,
-        tuple(float(value) for value in np.sum(sums, 0) / max(pixels_seen, 1)),
+        int(whole.counts[NO_CLASS]),
+        whole.undefined,
+        tuple(float(value) for value in whole.sums / max(whole.pixels, 1)),
         float(np.median(known)) if known else None,
     )

@@ -88,6 +88,7 @@ class Scene:
             self.dtype = _resolve_dtype(dataset, self.bands, self.path)
             self.colour_table = _colour_table(dataset)
             self.tags: dict[str, str] = dataset.tags()
+            self.files = tuple(dataset.files)
             self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
             self.scales = tuple(dataset.scales[number - 1] for number in self.bands)
             self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import geoseg
 from geoseg.datasets.augmentation import Augmentation, SampleBatch
+from geoseg.datasets.cache import open_cache
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.feed import Feed
 from geoseg.datasets.overlap import overlapping
@@ -68,6 +69,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
+    cache: str | Path | None = None,
     progress: bool = False,
     **options: Any,
 ) -> Segmenter:
@@ -82,6 +84,7 @@ def train(
         bands: band numbers from 1 of the images; None takes all but alpha.
         resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
             and where the schedule does not depend on them the epochs or steps, may be given anew.
+        cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
         progress: show bars on stderr.
 
     Under torchrun the processes share each batch and the validation; the first one writes.
@@ -91,7 +94,7 @@ def train(
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError; KeyboardInterrupt after
     SIGINT or SIGTERM, when the step in progress is made and kept.
     """
-    resumption = resume_command(data, legend, bands, device, precision)
+    resumption = resume_command(data, legend, bands, device, precision, cache)
     with joined(device) as (processes, device):
         root, said = resolve_data(data) if processes.first else (Path(), "")
         root = Path(processes.agree(str(root)))
@@ -113,7 +116,7 @@ def train(
         if begun and bands is None:
             bands = begun.band_numbers
         split = resolve_split(dataset, settings.split, settings.seed)
-        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, processes, begun)
+        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
         if processes.first:
             run.write_config(trainer.record())
@@ -129,12 +132,17 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
 
 
 def resume_command(
-    data: str | Path | None, legend: Any, bands: Sequence[int] | None, device: str, precision: str
+    data: str | Path | None,
+    legend: Any,
+    bands: Sequence[int] | None,
+    device: str,
+    precision: str,
+    cache: str | Path | None = None,
 ) -> str:
     """The command that goes on with a run, less its folder; what the run's own record tells is left out."""
     given = {"--legend": legend if isinstance(legend, str | Path) else None}
     given |= {"--bands": ",".join(map(str, bands)) if bands else None}
-    given |= {"--device": device, "--precision": precision}
+    given |= {"--device": device, "--precision": precision, "--cache": cache}
     words = [str(data)] if data is not None else []
     for option, value in given.items():
         words += [option, str(value)] if value not in (None, "auto") else []
@@ -174,6 +182,7 @@ class Trainer:
         device: str,
         precision: str,
         progress: bool = False,
+        cache: str | Path | None = None,
         processes: Processes = ALONE,
         begun: SegmenterConfig | None = None,
     ) -> Trainer:
@@ -183,8 +192,9 @@ class Trainer:
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
         begin = start(settings, len(scenes["train"][0].image.bands), dataset.legend, begun)
+        decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
-        found = survey(looked_through, dataset.legend)
+        found = survey(looked_through, dataset.legend, decoded.tally)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
         weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
@@ -208,8 +218,8 @@ class Trainer:
         )
         segmenter = Segmenter(config, begin.network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
-        train_samples = Samples(scenes["train"], framing, settings.seed, copies)
-        val_samples = Samples(scenes["val"], framing, settings.seed)
+        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample)
+        val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
         return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
 
     @property
@@ -434,9 +444,7 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     if not settings.oversample:
         return None
     copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
-    log.info(
-        "oversampling: %d scenes an epoch from %d, %d of them dropped", copies.sum(), len(copies), sum(copies == 0)
-    )
+    log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
     return copies
 
 

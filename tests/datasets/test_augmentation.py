@@ -133,9 +133,7 @@ def test_no_class_is_invented(degrees):
 
 def test_pixels_do_not_mix_with_invalid_ones():
     batch = some_batch(1)
-    pixels = torch.where(
-        batch.valid[:, None], torch.tensor(50, dtype=torch.uint8), torch.tensor(250, dtype=torch.uint8)
-    )
+    pixels = torch.where(batch.valid[:, None], 50, 250).repeat(1, 3, 1, 1).to(torch.uint8)
     found = augment(batch._replace(pixels=pixels), [Draw(degrees=14.0)])
     assert set(found.pixels.permute(1, 0, 2, 3)[:, found.valid].unique().tolist()) == {50}
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from geoseg.datasets import feed as module
 from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.dataset import open_dataset
-from geoseg.datasets.feed import Feed
+from geoseg.datasets.feed import Feed, ResidentScenes
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.errors import UsageError
 
@@ -37,6 +38,39 @@ def test_batches_hold_the_samples_of_their_places(scenes, framing):
     assert [len(batch.valid) for batch in found] == [3, 3, 1] if len(places) == 7 else [3, 3]
     for place, row in zip(places, rows(found), strict=True):
         assert all(np.array_equal(a, b.numpy()) for a, b in zip(samples.draw(1, place), row, strict=True))
+
+
+@pytest.mark.parametrize("framing", [Framing(64, 40, whole=True), Framing(32, 32), Framing(90, 90)])
+def test_resident_scenes_give_the_same_batches(scenes, framing):
+    samples = Samples(scenes, framing, seed=2, copies=[1, 2, 0, 1, 3, 1])
+    assert samples.can_be_resident and samples.used == [0, 1, 3, 4, 5]
+    places = samples.order(1)[:7]
+    resident, read = Feed(samples, CPU, Augmentation()), Feed(samples, CPU, Augmentation())
+    resident.resident = ResidentScenes(samples, CPU)
+    pairs = zip(rows(resident.batches(1, places, 3)), rows(read.batches(1, places, 3)), strict=True)
+    assert all(equal(a, b) for a, b in pairs) and len(resident.resident.scenes) == 5
+
+
+def test_windows_that_are_resampled_are_not_cut_on_the_device(scenes):
+    assert not Samples(scenes, Framing(32, 16)).can_be_resident
+    assert Samples(scenes, Framing(32, 32)).whole_bytes == 6 * 64 * 64 * 5
+    assert Samples(scenes, Framing(64, 40, whole=True), copies=[1, 0, 0, 0, 0, 9]).whole_bytes == 2 * 40 * 40 * 5
+
+
+def test_scenes_are_resident_where_half_the_gpus_free_memory_suffices(scenes, monkeypatch, caplog):
+    samples, gpu = Samples(scenes, Framing(32, 32)), torch.device("cuda")
+    for free, fits in ((2 * samples.whole_bytes, True), (2 * samples.whole_bytes - 2, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 1 << 40))
+        assert module._fits(samples, gpu) == fits
+    assert not module._fits(samples, CPU) and not module._fits(Samples(scenes, Framing(32, 16)), gpu)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("framing", [Framing(64, 40, whole=True), Framing(32, 32), Framing(32, 16)])
+def test_batches_on_a_gpu_are_those_on_the_cpu(scenes, framing):
+    samples = Samples(scenes, framing, seed=2)
+    there, here = (rows(Feed(samples, torch.device(d)).batches(1, range(6), 3)) for d in ("cuda", "cpu"))
+    assert all(equal(SampleBatch(*(part.cpu() for part in a)), b) for a, b in zip(there, here, strict=True))
 
 
 def test_what_a_sample_becomes_does_not_depend_on_its_batch(scenes):

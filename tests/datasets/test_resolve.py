@@ -29,6 +29,7 @@ def quick_sample(monkeypatch, tmp_path):
         drawn.append(folder)
         touch(folder, "1_sat.jpg", "1_mask.png")
 
+    monkeypatch.delenv("GEOSEG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(resolve, "write_sample", write_sample)
     return drawn
