@@ -264,6 +264,7 @@ class Trainer:
                 self._save(run, state)
                 log.info(_epoch_line(state, self.epochs))
         if self.processes.first:
+            run.write_curves(state.history, self.segmenter.legend)
             run.write_report(self._report(state))
         return state
 

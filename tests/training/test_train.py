@@ -320,7 +320,7 @@ def test_resume_without_a_run_is_refused(sample_folder, tmp_path):
 
 
 def test_a_run_folder_tells_all(whole_run, sample_folder):
-    names = {"model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json"}
+    names = {"model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json", "curves.png"}
     assert {path.name for path in whole_run.iterdir()} == names
     config = tomllib.loads((whole_run / "config.toml").read_text())
     expected = {"setting": "custom", "seed": 0, "lr": 1e-2, "window": 64, "size": 32, "data": "sample"}
