@@ -64,7 +64,9 @@ mapping = click.option(
     metavar="FILE.json",
     help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
 )
-split = click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test.")
+split = click.option(
+    "--split", metavar="paper|glnet|80/10/10|blocks:KM|FILE", help="Which scenes train, select and test."
+)
 rare_set = click.option(
     "--rare-set",
     type=click.Choice(["text", "table1"]),

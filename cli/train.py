@@ -20,10 +20,22 @@ from . import options
     type=click.Choice(["baseline", "focal", "augment", "resnet34"]),
     help="A row of the paper's ablation.  [default: baseline]",
 )
+@click.option(
+    "--preset", type=click.Choice(["recommended"]), help="Our own recipe, in place of --setting (docs/training.md)."
+)
 @click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
 @click.option("--gamma", type=float, metavar="X", help="Focusing parameter of the focal loss, 0 or >= 1.  [default: 2]")
+@click.option(
+    "--class-weights",
+    type=click.Choice(["median", "sqrt", "none"]),
+    help="In the loss: median frequency, its square root, or all equal.  [default: median]",
+)
 @click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
+@click.option("--init", metavar="RUN|FILE", help="Start from a model that geoseg trained; it gives the network.")
+@click.option(
+    "--normalise", type=click.Choice(["none", "imagenet"]), help="Of pixels, before the network.  [default: none]"
+)
 @click.option("--norm", type=click.Choice(["none", "batch", "group"]), help="Normalisation layers (the paper: none).")
 @click.option(
     "--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.  [default: 64]"

@@ -41,6 +41,7 @@ _HOMES = {
     "median_frequency_weights": "geoseg.training.class_weights",
     "olofsson_2014": "geoseg.scoring.area",
     "plot_confusion": "geoseg.scoring.plots",
+    "plot_history": "geoseg.scoring.plots",
     "plot_iou": "geoseg.scoring.plots",
     "plot_pair": "geoseg.scoring.plots",
     "plot_reliability": "geoseg.scoring.plots",

@@ -176,6 +176,34 @@ def plot_pair(truth: np.ndarray, prediction: np.ndarray, legend: Legend, image: 
     return figure
 
 
+def plot_history(history: Sequence[Mapping[str, float | None]], legend: Legend) -> Figure:
+    """The curves of a training run: loss in training and validation, and validation IoU by class with its mean.
+
+    Args:
+        history: rows as geoseg.train writes them to history.csv: "epoch", "train_loss", and after a validation
+            "val_loss", "val_mean_iou" and "val_iou_NAME" for each scored class; None where a figure is undefined.
+
+    Raises InputError for no rows, UsageError where matplotlib is missing.
+    """
+    if not history:
+        raise InputError("a history without epochs has no curves")
+    figure = _figure(8.5, 3.4)
+    losses, ious = figure.subplots(1, 2)
+    _draw_curve(losses, history, "train_loss", label="training", color=INK)
+    _draw_curve(losses, history, "val_loss", label="validation", color=ACCENT, linestyle="--")
+    for name, colour in zip(*_scored(legend), strict=True):
+        _draw_curve(ious, history, f"val_iou_{name}", label=_wrapped(name, lines=1), color=colour)
+    _draw_curve(ious, history, "val_mean_iou", label="mean", color=INK, linestyle="--", linewidth=2)
+    ious.set_ylim(0, 1)
+    for axes, what in ((losses, "loss"), (ious, "validation IoU")):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(what)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8, ncols=1 + len(axes.lines) // 8)
+    return figure
+
+
 def _figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches."""
     try:
@@ -260,6 +288,13 @@ def _draw_mean(axes: Axes, values: np.ndarray) -> None:
     mean = float(np.nanmean(values))
     axes.axvline(mean, color=INK, linewidth=1, linestyle="--", zorder=1)
     axes.set_title(f"mean {mean:.3f} (dashed)", fontsize=10)
+
+
+def _draw_curve(axes: Axes, history: Sequence[Mapping[str, float | None]], key: str, **style: object) -> None:
+    """A line over the epochs, with a gap where there is no figure; none where there never is."""
+    values = [math.nan if row.get(key) is None else float(row[key]) for row in history]
+    if not np.isnan(values).all():
+        axes.plot([row["epoch"] for row in history], values, marker="o", markersize=3, **style)
 
 
 # Panels

@@ -29,3 +29,11 @@ def median_frequency_weights(shares: Sequence[float] | np.ndarray, ignored: Sequ
     weights = np.zeros_like(shares)
     weights[used] = np.median(shares[used]) / shares[used]
     return weights
+
+
+def class_weights(kind: str, shares: Sequence[float] | np.ndarray, ignored: Sequence[int] = ()) -> np.ndarray:
+    """Weights in the loss: "median" as above, "sqrt" the roots of those, "none" 1 for each class that occurs."""
+    weights = median_frequency_weights(shares, ignored)
+    if kind == "median":
+        return weights
+    return np.sqrt(weights) if kind == "sqrt" else (weights > 0).astype(np.float64)

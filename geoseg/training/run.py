@@ -7,19 +7,22 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
+from geoseg.legend import Legend
 from geoseg.models.storage import LAST_FILE, MODEL_FILE, read_model_file
+from geoseg.scoring.plots import plot_history
 
 RUNS = Path("runs")
-REPORT_FILE, HISTORY_FILE, CONFIG_FILE = "report.json", "history.csv", "config.toml"
+REPORT_FILE, HISTORY_FILE, CONFIG_FILE, CURVES_FILE = "report.json", "history.csv", "config.toml", "curves.png"
 
 
 class Run:
-    """A run folder: the best model, the last, history.csv, config.toml, and report.json when it is done."""
+    """A run folder: the best model, the last, history.csv, config.toml; when it is done report.json and curves."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,6 +68,14 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         self._write(HISTORY_FILE, text.getvalue())
+
+    def write_curves(self, rows: Sequence[Mapping[str, Any]], legend: Legend) -> None:
+        """curves.png: loss and IoU over the epochs, where matplotlib is installed."""
+        if find_spec("matplotlib") is None:
+            return
+        picture = io.BytesIO()
+        plot_history(rows, legend).savefig(picture, format="png", dpi=120)
+        replace_file(self.folder / CURVES_FILE, picture.getvalue())
 
     def write_report(self, record: Mapping[str, Any]) -> None:
         """report.json: its presence says that the run is finished."""

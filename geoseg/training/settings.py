@@ -13,6 +13,7 @@ CUSTOM = "custom"
 ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
 ABOVE_ZERO += ("width", "window", "size")
 CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
+CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
 
 
@@ -23,13 +24,19 @@ class TrainingSettings:
     setting: str = "baseline"
     """The row of the paper's ablation, or CUSTOM where an option departs from it."""
     loss: Literal["ce", "focal"] = "ce"
-    """Cross-entropy or focal loss, both with median-frequency class weights."""
+    """Cross-entropy or focal loss, both with class weights."""
     gamma: float = 2.0
     """Focusing parameter of the focal loss."""
+    class_weights: Literal["median", "sqrt", "none"] = "median"
+    """Median-frequency weights, their square roots, or the same weight for every class."""
     encoder: str = "plain"
     """"plain" for the paper's own U-Net, else the name of a timm encoder."""
     encoder_weights: str = "none"
     """"imagenet", "none", or a safetensors file."""
+    init: str | None = None
+    """A run or model file of geoseg to start from, with its normalisation; other classes get a new last layer."""
+    normalise: Literal["none", "imagenet"] = "none"
+    """What pixels on the range 0 to 1 are brought to: themselves, or what encoders were pretrained with."""
     norm: Literal["none", "batch", "group"] = "none"
     """Normalisation in the plain U-Net, and in the decoder on other encoders."""
     width: int = 64
@@ -88,6 +95,8 @@ class TrainingSettings:
             raise UsageError(f"--ema is a decay between 0 and 1, such as 0.999, got {self.ema}")
         if self.encoder_lr is not None and self.encoder == "plain":
             raise UsageError("--encoder-lr is of a timm encoder; the plain U-Net has one learning rate, --lr")
+        if self.init and (self.encoder_weights, self.normalise) != ("none", "none"):
+            raise UsageError("--init brings its weights and normalisation; leave --encoder-weights and --normalise out")
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
@@ -123,20 +132,48 @@ SETTINGS: dict[str, TrainingSettings] = {
 }
 """Rows of the paper's Table 3 by name."""
 
+PRESETS: dict[str, TrainingSettings] = {
+    "recommended": TrainingSettings(
+        "recommended",
+        encoder="resnet34",
+        encoder_weights="imagenet",
+        normalise="imagenet",
+        norm="batch",
+        class_weights="sqrt",
+        window=1024,
+        augment=True,
+        batch_size=4,
+        optimizer="adamw",
+        lr=1e-3,
+        encoder_lr=1e-4,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.05,
+        clip=1.0,
+        ema=0.999,
+    ),
+}
+"""geoseg's own recipes by name; docs/training.md gives the reason of each value."""
+
 FREE = ("seed", "split")
 """What may differ without a setting losing its name: the paper has one seed, and its split is of its data."""
 
 
 def resolve_settings(
-    setting: str | None = None, begun: TrainingSettings | None = None, **options: Any
+    setting: str | None = None, begun: TrainingSettings | None = None, preset: str | None = None, **options: Any
 ) -> TrainingSettings:
-    """A setting (default: ``begun``, of a run that goes on, else the baseline) with the options that are not None.
+    """A setting or a preset (default: ``begun``, of a run that goes on, else the baseline) with the options that are
+    not None.
 
     The name becomes that of the row whose values result, CUSTOM where there is none. Raises UsageError.
     """
     if setting is not None and setting not in SETTINGS:
         raise UsageError(f"setting {setting!r}: there are {', '.join(SETTINGS)}")
-    base = SETTINGS[setting] if setting else begun or SETTINGS["baseline"]
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"preset {preset!r}: there is {', '.join(PRESETS)}")
+    if setting and preset:
+        raise UsageError(f"--setting {setting} and --preset {preset}: choose one of them")
+    base = SETTINGS[setting] if setting else PRESETS[preset] if preset else begun or SETTINGS["baseline"]
     if options.get("epochs") and not options.get("steps"):
         # Epochs given anew take the place of the steps that a run was begun with.
         base = replace(base, steps=None)
@@ -148,7 +185,7 @@ def resolve_settings(
 
 
 def _name_of(chosen: TrainingSettings) -> str:
-    for name, row in SETTINGS.items():
+    for name, row in (SETTINGS | PRESETS).items():
         free = {key: getattr(chosen, key) for key in FREE}
         if replace(row, **free) == replace(chosen, setting=name):
             return name

@@ -35,18 +35,19 @@ from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
-from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch, build_network
+from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.scene import Scene
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from geoseg.training.class_weights import median_frequency_weights
+from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
 from geoseg.training.losses import LossSum, loss_sum, weight_sum
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
 from geoseg.training.run import Run
 from geoseg.training.settings import TrainingSettings, resolve_settings
+from geoseg.training.start import like_the_model, start
 from geoseg.training.validation import Validation, validate
 
 log = logging.getLogger("geoseg")
@@ -62,6 +63,7 @@ def train(
     output: str | Path | None = None,
     *,
     setting: str | None = None,
+    preset: str | None = None,
     legend: Legend | str | Path | None = None,
     bands: Sequence[int] | None = None,
     device: str = "auto",
@@ -78,17 +80,21 @@ def train(
         output: the run folder; None: a new one under ./runs.
         setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
             and override it.
+        preset: "recommended" in place of a setting (docs/training.md).
         bands: band numbers from 1 of the images; None takes all but alpha.
-        resume: go on with the run in ``output`` after its last finished epoch, with the options it began with; only
-            the epochs or steps may be given anew.
+        resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
+            and where the schedule does not depend on them the epochs or steps, may be given anew.
         cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
         progress: show bars on stderr.
 
+    Under torchrun the processes share each batch and the validation; the first one writes.
+
     Returns the model of the epoch with the best pooled validation mean IoU, or of the last epoch where the split has no
     validation scenes. On the CPU equal arguments give equal weights.
-    Raises InputError, ModelError, OutputError (before any work), UsageError.
+    Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError; KeyboardInterrupt after
+    SIGINT or SIGTERM, when the step in progress is made and kept.
     """
-    resumption = resume_command(data, legend, bands, device, precision)
+    resumption = resume_command(data, legend, bands, device, precision, cache)
     with joined(device) as (processes, device):
         root, said = resolve_data(data) if processes.first else (Path(), "")
         root = Path(processes.agree(str(root)))
@@ -99,14 +105,18 @@ def train(
             options["epochs"] = SAMPLE_EPOCHS
             log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
         run = Run.reopen(output) if resume else None
-        begun = run.begun() if run else None
-        settings = resolve_settings(setting, begun and TrainingSettings(**begun["provenance"]["settings"]), **options)
+        begun = SegmenterConfig.from_dict(record) if run and (record := run.begun()) else None
+        if options.get("init") and not begun:
+            options = like_the_model(options)
+        settings = resolve_settings(
+            setting, begun and TrainingSettings(**begun.provenance["settings"]), preset, **options
+        )
         require_even_batches(settings.batch_size, processes)
         run = run or create_run(output, settings.setting, processes)
         if begun and bands is None:
-            bands = begun["band_numbers"]
+            bands = begun.band_numbers
         split = resolve_split(dataset, settings.split, settings.seed)
-        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, processes, cache)
+        trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
         if processes.first:
             run.write_config(trainer.record())
@@ -122,12 +132,17 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
 
 
 def resume_command(
-    data: str | Path | None, legend: Any, bands: Sequence[int] | None, device: str, precision: str
+    data: str | Path | None,
+    legend: Any,
+    bands: Sequence[int] | None,
+    device: str,
+    precision: str,
+    cache: str | Path | None = None,
 ) -> str:
     """The command that goes on with a run, less its folder; what the run's own record tells is left out."""
     given = {"--legend": legend if isinstance(legend, str | Path) else None}
     given |= {"--bands": ",".join(map(str, bands)) if bands else None}
-    given |= {"--device": device, "--precision": precision}
+    given |= {"--device": device, "--precision": precision, "--cache": cache}
     words = [str(data)] if data is not None else []
     for option, value in given.items():
         words += [option, str(value)] if value not in (None, "auto") else []
@@ -167,29 +182,30 @@ class Trainer:
         device: str,
         precision: str,
         progress: bool = False,
-        processes: Processes = ALONE,
         cache: str | Path | None = None,
+        processes: Processes = ALONE,
+        begun: SegmenterConfig | None = None,
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
         scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
-        network = start_network(settings, len(scenes["train"][0].image.bands), dataset.legend)
+        begin = start(settings, len(scenes["train"][0].image.bands), dataset.legend, begun)
         decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
         found = survey(looked_through, dataset.legend, decoded.tally)
         _say_what_was_found(found, dataset, split)
         _warn_of_overlaps(split)
-        weights = median_frequency_weights(found.counts, dataset.legend.ignored)
+        weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
         count = len(found.band_means)
         config = SegmenterConfig(
             dataset.legend,
             encoder=settings.encoder,
             bands=count,
             band_numbers=scenes["train"][0].image.bands,
-            mean=(0.0,) * count,
-            std=(1.0,) * count,
+            mean=begin.mean,
+            std=begin.std,
             fill=found.band_means,
             width=settings.width,
             norm=settings.norm,
@@ -197,9 +213,10 @@ class Trainer:
             size=framing.size,
             gsd=found.gsd,
             provenance=training_record(dataset, split, settings, found, weights)
-            | {"precision": resolve_precision(precision, torch_device)},
+            | {"precision": resolve_precision(precision, torch_device)}
+            | begin.provenance,
         )
-        segmenter = Segmenter(config, network).to(torch_device)
+        segmenter = Segmenter(config, begin.network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
         train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample)
         val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
@@ -247,6 +264,7 @@ class Trainer:
                 self._save(run, state)
                 log.info(_epoch_line(state, self.epochs))
         if self.processes.first:
+            run.write_curves(state.history, self.segmenter.legend)
             run.write_report(self._report(state))
         return state
 
@@ -414,8 +432,10 @@ def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | No
 def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene]) -> tuple[TrainingSettings, Framing]:
     """Settings with their size decided, and how training cuts scenes."""
     longest = max(max(scene.grid.shape) for scene in scenes)
-    size = settings.size or settings.window or min(PAPER_SIZE, longest)
-    window, size = resolve_window((longest, longest), settings.window, size, (0, 0), "the largest training scene")
+    # At native resolution a window that no scene fills would be learned for its padding.
+    window = min(settings.window, longest) if settings.window and not settings.size else settings.window
+    size = settings.size or window or min(PAPER_SIZE, longest)
+    window, size = resolve_window((longest, longest), window, size, (0, 0), "the largest training scene")
     framing = Framing(window, size, whole=settings.window is None)
     return replace(settings, size=size), framing
 
@@ -427,17 +447,6 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
     log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
     return copies
-
-
-def start_network(settings: TrainingSettings, bands: int, legend: Legend) -> nn.Module:
-    """A network with its start drawn from the seed, and the encoder's weights loaded where some are asked for."""
-    torch.manual_seed(settings.seed)
-    network = build_network(settings.encoder, bands, legend, settings.width, settings.norm)
-    if settings.encoder_weights != "none":
-        from geoseg.models.encoder_weights import load_encoder_weights
-
-        load_encoder_weights(network, settings.encoder, settings.encoder_weights)
-    return network
 
 
 def training_record(

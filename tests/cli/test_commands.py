@@ -29,7 +29,7 @@ def test_sample_train_predict_score(tmp_path: Path) -> None:
     trained = run("train", data, "-o", folder, "--loss", "focal", "--width", 4, "--epochs", 1)
     assert trained.stdout.strip() == str(folder)
     assert {path.name for path in folder.iterdir()} == {
-        "model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json"
+        "model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json", "curves.png"
     }  # fmt: skip
     predicted = json.loads(run("predict", data / "scene.tif", "-o", mask, "--model", folder, "--json").stdout)
     assert sum(predicted["shares"].values()) == pytest.approx(1)

@@ -23,6 +23,7 @@ from geoseg.scoring.plots import (
     _count_text,
     _share_text,
     plot_confusion,
+    plot_history,
     plot_iou,
     plot_pair,
     plot_reliability,
@@ -261,3 +262,39 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'geoseg\[figures\]'"):
         geoseg.plot_iou(np.ones(7), DEEPGLOBE)
+
+
+# Curves
+
+
+def history(epochs: int, validated: bool = True) -> list[dict[str, float | None]]:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "step": 2 * epoch, "train_loss": 1 / epoch}
+        if validated:
+            row |= {"val_loss": 1.5 / epoch, "val_mean_iou": 1 - 1 / epoch, "prior_tau": 0.0}
+            row |= {f"val_iou_{DEEPGLOBE.names[i]}": None if i == 4 else epoch / 10 - i / 50 for i in DEEPGLOBE.scored}
+            row["val_iou_forest"] = None if epoch == 2 else 0.5
+        rows.append(row)
+    return rows
+
+
+def test_curves_show_the_figures_of_every_epoch() -> None:
+    figure = plot_history(history(4), DEEPGLOBE)
+    losses, ious = figure.axes
+    assert [list(line.get_ydata()) for line in losses.lines] == [[1, 1 / 2, 1 / 3, 1 / 4], [1.5, 0.75, 0.5, 0.375]]
+    drawn = {line.get_label(): line for line in ious.lines}
+    assert list(drawn) == ["urban", "agriculture", "rangeland", "forest", "barren", "mean"]
+    assert list(drawn["urban"].get_xdata()) == [1, 2, 3, 4]
+    assert drawn["urban"].get_ydata() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert np.isnan(drawn["forest"].get_ydata()).tolist() == [False, True, False, False]
+    assert to_rgb(drawn["urban"].get_color()) == pytest.approx(np.array(DEEPGLOBE.classes[0].colour) / 255)
+    assert draw(figure).std() > 5
+
+
+def test_curves_of_one_epoch_or_without_validation() -> None:
+    figure = plot_history(history(1, validated=False), DEEPGLOBE)
+    assert [len(axes.lines) for axes in figure.axes] == [1, 0]
+    draw(figure)
+    with pytest.raises(InputError, match="without epochs"):
+        plot_history([], DEEPGLOBE)

@@ -7,7 +7,7 @@ import pytest
 
 import geoseg
 from geoseg.errors import InputError
-from geoseg.training.class_weights import median_frequency_weights
+from geoseg.training.class_weights import class_weights, median_frequency_weights
 
 ORIGINAL = (11.04, 57.35, 8.26, 11.54, 3.11, 8.64, 0.06)
 AUGMENTED = (10.53, 52.01, 8.63, 10.67, 3.86, 9.21)
@@ -47,3 +47,10 @@ def test_shares_that_give_no_weights_are_refused(shares, ignored):
 
 def test_it_is_a_public_name():
     assert geoseg.median_frequency_weights is median_frequency_weights
+
+
+def test_milder_weights():
+    shares, ignored = [8, 2, 0, 1, 4], (4,)
+    assert class_weights("median", shares, ignored).tolist() == [0.25, 1, 0, 2, 0]
+    assert class_weights("sqrt", shares, ignored) == pytest.approx([0.5, 1, 0, 2**0.5, 0])
+    assert class_weights("none", shares, ignored).tolist() == [1, 1, 0, 1, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from geoseg.training.processes import ALONE, Processes, joined, require_even_bat
 SMALL = {"width": 4, "size": 32, "batch_size": 2, "accumulate": 1, "epochs": 3, "steps": 5, "lr": 1e-4}
 
 
-def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
+def torchrun(*words: object, program: Path | None = None) -> subprocess.CompletedProcess[str]:
     """geoseg under torchrun, as a person types it, on two processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "geoseg_cli", *(str(word) for word in words)]
+    command = [*launcher, *([str(program)] if program else ["-m", "geoseg_cli"]), *(str(word) for word in words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=150)
 
 
@@ -57,6 +58,35 @@ def test_what_one_process_cannot_do_ends_all(make_dataset, tmp_path):
     done = torchrun("train", root, "-o", tmp_path / "run", "--device", "cpu")
     assert done.returncode != 0 and "no known layout" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+FAILING = """
+import os
+import geoseg.training.train as module
+from geoseg.errors import ModelError
+from geoseg_cli.main import cli
+
+make_step = module.Trainer._step
+
+def fail(trainer, batches, step):
+    if os.environ["RANK"] == "1" and step == 2:
+        raise ModelError("the end of this one")
+    return make_step(trainer, batches, step)
+
+module.Trainer._step = fail
+cli()
+"""
+
+
+def test_an_error_of_one_process_ends_all(sample_folder, tmp_path):
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    words = ["-o", tmp_path / "run", *options_of(SMALL), "--device", "cpu"]
+    done = torchrun("train", sample_folder, *words, program=script)
+    assert done.returncode != 0 and done.stdout == "" and "geoseg: the end of this one" in done.stderr
+    # The checkpoint of the epoch before is whole, and no report says that the run is done.
+    assert read_model_file(tmp_path / "run/last.safetensors")[0]["step"] == 2
+    assert not (tmp_path / "run/report.json").exists()
 
 
 def test_one_alone():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ModelError, OutputError, UsageError
+from geoseg.legend import DEEPGLOBE
 from geoseg.training.run import REPORT_FILE, Run, newest_finished_run
 
 
@@ -110,3 +111,13 @@ def test_the_newest_finished_run_is_that_whose_report_is_newest():
 def test_without_a_finished_run_the_remedy_is_said():
     with pytest.raises(ModelError, match="train one with geoseg train"):
         newest_finished_run()
+
+
+def test_curves_are_drawn_where_matplotlib_is(monkeypatch):
+    run, rows = begin("mine"), [{"epoch": 1, "train_loss": 0.5}]
+    with monkeypatch.context() as patch:
+        patch.setattr("geoseg.training.run.find_spec", lambda name: None)
+        run.write_curves(rows, DEEPGLOBE)
+        assert not (run.folder / "curves.png").exists()
+    run.write_curves(rows, DEEPGLOBE)
+    assert (run.folder / "curves.png").read_bytes().startswith(b"\x89PNG")

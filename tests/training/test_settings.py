@@ -7,7 +7,7 @@ import json
 import pytest
 
 from geoseg.errors import UsageError
-from geoseg.training.settings import SETTINGS, TrainingSettings, resolve_settings
+from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
 
 
 def test_baseline_is_the_papers():
@@ -54,6 +54,17 @@ def test_other_rows_change_one_thing(name, changes):
 )
 def test_a_name_is_kept_only_by_its_own_values(setting, options, name):
     assert resolve_settings(setting, **options).setting == name
+
+
+def test_the_preset_keeps_its_name_by_its_own_values():
+    assert resolve_settings(preset="recommended") == PRESETS["recommended"]
+    assert resolve_settings(preset="recommended", seed=3, lr=1e-3).setting == "recommended"
+    changed = resolve_settings(preset="recommended", encoder_weights="none")
+    assert (changed.setting, changed.ema, changed.encoder_weights) == ("custom", 0.999, "none")
+    with pytest.raises(UsageError, match="choose one"):
+        resolve_settings("focal", preset="recommended")
+    with pytest.raises(UsageError, match="'best': there is recommended"):
+        resolve_settings(preset="best")
 
 
 def test_options_override_the_setting():
@@ -105,6 +116,8 @@ def test_an_unknown_option_is_named(option):
         ({"warmup": float("nan")}, "--warmup is 0 or more"),
         ({"ema": 1.0}, "--ema is a decay"),
         ({"ema": 0.0}, "--ema is a decay"),
+        ({"init": "run", "normalise": "imagenet"}, "--init brings its weights and normalisation"),
+        ({"class_weights": "log"}, "--class-weights is one of median, sqrt, none"),
         ({"optimizer": "sgd"}, "--optimizer is one of adam, adamw"),
         ({"schedule": "step"}, "--schedule is one of constant, cosine"),
         ({"loss": "dice"}, "--loss is one of ce, focal"),
