@@ -30,7 +30,9 @@ def test_numbers_alone_need_no_torch() -> None:
     assert loaded_by(code) == set()
 
 
-@pytest.mark.parametrize("command", ["", "sample", "train", "predict", "score", "compare", "design", "area", "info"])
+@pytest.mark.parametrize(
+    "command", ["", "sample", "train", "predict", "score", "compare", "ablate", "design", "area", "info"]
+)
 def test_help_is_light(command: str) -> None:
     words = [*command.split(), "--help"]
     code = (

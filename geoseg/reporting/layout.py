@@ -12,10 +12,13 @@ from geoseg.legend import NO_CLASS, Legend
 from geoseg.reporting.markup import Markup, element, joined
 from geoseg.reporting.pictures import css
 from geoseg.reporting.shades import ink_on, shade
-from geoseg.reporting.tables import Record, Table, figure
+from geoseg.reporting.tables import Record, Table, confusion_table, figure, shown_columns
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Browsers refuse whatever is not in the file itself."""
+
+MANY = 9
+"""From so many columns on a matrix is set in small type."""
 
 Section = tuple[str, str, Markup]
 """Name in links, title, contents; one without contents is left out."""
@@ -100,6 +103,26 @@ def scrolling(table: Table, body: Markup, kind: str, legend: Legend | None) -> M
     )
     drawn = element("table", element("caption", table.caption), element("thead", head), body, class_=kind or None)
     return element("div", drawn, class_="scroll", role="region", aria_label=table.caption, tabindex=0)
+
+
+def matrix_of(record: Record, values: str, legend: Legend) -> Markup:
+    """A confusion matrix; ``values`` as confusion_table takes them."""
+    table, confusion = confusion_table(record, values), record["confusion"]
+    shares = confusion["row_percent" if values == "counts" else values]
+    shown = [place for place, there in enumerate(shown_columns(record)) if there]
+    lines = [
+        (place, line) for place, line in enumerate(shares) if confusion["classes"][place] not in confusion["ignored"]
+    ]
+    rows = [
+        element(
+            "tr",
+            row_head(row[0], legend),
+            *(shaded(cell, line[col], place == col) for cell, col in zip(row[1:], shown, strict=True)),
+        )
+        for row, (place, line) in zip(table.rows, lines, strict=True)
+    ]
+    many = " many" if len(table.head) > MANY else ""
+    return scrolling(table, element("tbody", *rows), f"matrix{many}", legend)
 
 
 def row_head(name: str, legend: Legend | None) -> Markup:

@@ -11,12 +11,10 @@ from geoseg.reporting.layout import (
     card,
     document,
     laid_out,
+    matrix_of,
     named,
     panel,
     paragraph,
-    row_head,
-    scrolling,
-    shaded,
     shares_said,
     tables,
 )
@@ -42,7 +40,6 @@ from geoseg.reporting.tables import (
     calibration_table,
     class_interval,
     class_table,
-    confusion_table,
     count,
     figure,
     has_intervals,
@@ -55,7 +52,6 @@ from geoseg.reporting.tables import (
     remarks,
     scene_table,
     short_name,
-    shown_columns,
     span,
 )
 from geoseg.reporting.worst import MOST_OF_SCENE, View
@@ -67,8 +63,6 @@ MOST_SCENES = 50
 """Rows of the table of scenes; the data in the file has all."""
 MOST_NOTES = 6
 """Notes that are seen without opening the rest."""
-MANY = 9
-"""From so many columns on a matrix is set in small type."""
 
 
 def to_html(
@@ -151,26 +145,7 @@ def _confusion(record: Record, legend: Legend) -> Markup:
         "Rows are classes of the truth, columns classes of the map. The darker a cell, the larger its share of the row "
         "(of the column in the last table). Framed cells are right.",
     )
-    return joined(said, *(_matrix(record, values, legend) for values in ("counts", "row_percent", "column_percent")))
-
-
-def _matrix(record: Record, values: str, legend: Legend) -> Markup:
-    table, confusion = confusion_table(record, values), record["confusion"]
-    shares = confusion["row_percent" if values == "counts" else values]
-    shown = [place for place, there in enumerate(shown_columns(record)) if there]
-    lines = [
-        (place, line) for place, line in enumerate(shares) if confusion["classes"][place] not in confusion["ignored"]
-    ]
-    rows = [
-        element(
-            "tr",
-            row_head(row[0], legend),
-            *(shaded(cell, line[col], place == col) for cell, col in zip(row[1:], shown, strict=True)),
-        )
-        for row, (place, line) in zip(table.rows, lines, strict=True)
-    ]
-    many = " many" if len(table.head) > MANY else ""
-    return scrolling(table, element("tbody", *rows), f"matrix{many}", legend)
+    return joined(said, *(matrix_of(record, values, legend) for values in ("counts", "row_percent", "column_percent")))
 
 
 def _areas(record: Record, legend: Legend) -> Markup:
