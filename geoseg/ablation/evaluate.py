@@ -85,7 +85,7 @@ class Tester:
         return matrix
 
     def _network(self, pair: Pair, segmenter: Segmenter) -> ConfusionMatrix:
-        """The scene as training saw it, area means for pixels and nearest for classes; each network pixel counts once."""
+        """The scene as training saw it: area means for pixels, nearest for classes; a network pixel counts once."""
         config = segmenter.config
         with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
             shape = scaled(scene.grid.shape, config.window, config.size)

@@ -105,8 +105,9 @@ def _claim(claim: Record) -> Markup:
 
 def _differences(record: Record) -> Markup:
     said = (
-        "Scenes are drawn again, the same for both rows; in the test the two rows change places scene by scene. p (Holm) "
-        "is adjusted for the number of rows. Neither says how another training would come out: the spread over seeds does."
+        "Scenes are drawn again, the same for both rows; in the test the two rows change places scene by scene. "
+        "p (Holm) is adjusted for the number of rows. Neither says how another training would come out: the spread "
+        "over seeds does."
     )
     found = [difference_table(record, name) for name in record["resolutions"]]
     return joined(element("p", said), tables(*found)) if any(found) else Markup()

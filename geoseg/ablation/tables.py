@@ -94,10 +94,8 @@ def _printed_classes(record: Record, names: Sequence[str], average: str) -> list
         return []
     pooled = average == "pooled"
     rows = record["paper"]["pooled_iou" if pooled else "table_4_iou"]
-    said = "from its matrices" if pooled else "Table 4, average not named"
-    return [
-        (f"{row} ({OF_THE_PAPER}, {said})", *(figure(each.get(one)) for one in names)) for row, each in rows.items()
-    ]
+    said = "the paper, from its matrices" if pooled else "the paper, Table 4, average not named"
+    return [(f"{row} ({said})", *(figure(each.get(one)) for one in names)) for row, each in rows.items()]
 
 
 def class_difference_table(record: Record, resolution: str) -> Table | None:
