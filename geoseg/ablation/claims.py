@@ -385,7 +385,7 @@ CLAIMS: tuple[Claim, ...] = (
         _say_learned,
     ),
     Claim(
-        "{dominant} does not replace the other classes: of most of them it is not the commonest mistake",
+        "The class {dominant} does not replace the others: of most of them it is not the commonest mistake",
         "5.2, Fig. 4",
         (),
         lambda d: len(d.others) / 2 - _rows_taken_for_dominant(d),

@@ -17,7 +17,9 @@ from geoseg.datasets.dataset import Pair
 from geoseg.errors import InputError
 from geoseg.files import disk_errors, replace_file
 from geoseg.legend import NO_CLASS, Legend
+from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
+from geoseg.models.storage import MODEL_FILE, load, model_sha256
 from geoseg.prediction.plan import scaled
 from geoseg.prediction.predict import predict, resolve_bands
 from geoseg.raster.labels import Labels
@@ -57,14 +59,16 @@ class Tester:
     device: str = "auto"
     precision: str = "auto"
 
-    def test(self, run: Path, segmenter: Segmenter, progress: bool = False) -> Tested:
-        """Count every scene that ``run`` has not counted with this model yet. Raises InputError."""
-        model = segmenter.origin["sha256"]
+    def test(self, run: Path, progress: bool = False) -> Tested:
+        """Count every scene that ``run`` has not counted with its model yet. Raises InputError, ModelError."""
+        model = model_sha256(run / MODEL_FILE)
         done = _counted(run / TEST_FILE, model)
-        for pair in tqdm(self.pairs, "test scenes", unit="scene", leave=False, disable=not progress):
-            if pair.stem not in done or (pair.stem in self.keep and not self._map(run, pair).is_file()):
-                done[pair.stem] = self._count(run, pair, segmenter)
-                _write(run / TEST_FILE, model, done)
+        left = [pair for pair in self.pairs if pair.stem not in done or self._lacks_map(run, pair)]
+        # The model is loaded only where something is left to predict.
+        segmenter = load(run, resolve_device(self.device)) if left else None
+        for pair in tqdm(left, "test scenes", unit="scene", leave=False, disable=not progress):
+            done[pair.stem] = self._count(run, pair, segmenter)
+            _write(run / TEST_FILE, model, done)
         return self._result(run, done)
 
     def _count(self, run: Path, pair: Pair, segmenter: Segmenter) -> dict[str, list]:
@@ -97,6 +101,9 @@ class Tester:
         index = self.legend.decode(codes, source=str(pair.image))
         truth = np.where(seen.valid, truth, NO_CLASS).astype(np.uint8)
         return ConfusionMatrix.from_pair(truth, index, len(self.legend), self.legend.ignored)
+
+    def _lacks_map(self, run: Path, pair: Pair) -> bool:
+        return pair.stem in self.keep and not self._map(run, pair).is_file()
 
     def _map(self, run: Path, pair: Pair) -> Path:
         return run / MAPS_FOLDER / f"{pair.stem}.tif"

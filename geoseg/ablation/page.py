@@ -44,9 +44,9 @@ class Shown:
 def to_html(record: Record, legend: Legend, scenes: Sequence[Shown] = (), missing: str = "") -> str:
     """The page; ``scenes`` are those to look at, ``missing`` says why there are none."""
     sections = [
-        ("claims", "The paper's claims", _claims(record)),
         ("scores", "Scores", tables(*(score_table(record, name) for name in record["resolutions"]))),
         ("differences", "Against the baseline", _differences(record)),
+        ("claims", "The paper's claims", _claims(record)),
         ("classes", "Classes", _classes(record, legend)),
         ("epochs", "Epoch by epoch", _curves(record)),
         ("confusion", "What was taken for what", _confusion(record, legend)),

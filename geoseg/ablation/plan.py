@@ -140,19 +140,22 @@ def begin(folder: Path, plan: AblationPlan, dataset: Dataset, split: Split) -> P
         replace_file(path, json.dumps(stems).encode())
         replace_file(folder / PLAN_FILE, (json.dumps(now, indent=1) + "\n").encode())
         return path
-    for what in ("data", "options"):
-        _require_same(before.get(what, {}), now[what], folder)
+    if changed := _changed(before["data"], now["data"]):
+        raise UsageError(
+            f"{folder}: was begun with other data (another {' and '.join(changed)}); give the same data, or name "
+            "another folder"
+        )
+    for key in _changed(before["options"], now["options"]):
+        old, new = (record["options"].get(key, "not given") for record in (before, now))
+        raise UsageError(
+            f"{folder}: was begun with another {key.replace('_', ' ')} ({old}, now {new}); give the same options, or "
+            "name another folder"
+        )
     return path
 
 
-def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            old, new = ("not given" if value is None else str(value)[:60] for value in (before.get(key), now.get(key)))
-            raise UsageError(
-                f"{folder}: was begun with another {key.replace('_', ' ')} ({old}, now {new}); "
-                "give the same data and options, or name another folder"
-            )
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -169,7 +172,7 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
-    return {"legend": dataset.legend.to_dict(), "split": split.digest, "files": _sizes(dataset.pairs)}
+    return {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
 
 
 def _sizes(pairs: Sequence[Pair]) -> str:

@@ -60,9 +60,9 @@ def to_markdown(record: Record) -> str:
     resolutions, shown = record["resolutions"], record["shown"]
     classes = [class_table(record, name, average) for name in resolutions for average in ("pooled", PER_IMAGE)]
     sections = (
-        ("The paper's claims", [claim_table(record)]),
         ("Scores", [score_table(record, name) for name in resolutions]),
         ("Against the baseline", [difference_table(record, name) for name in resolutions]),
+        ("The paper's claims", [claim_table(record)]),
         ("Classes", classes),
         (
             "Errors and areas",

@@ -54,7 +54,8 @@ class Finished:
             "epochs": self.training["last"]["epoch"],
             "model": dict(self.training["model"]),
             "chosen_by": self.training["chosen_by"],
-            "settings": dict(self.training["settings"]),
+            # The split is a file of the folder; the data record says which one.
+            "settings": {key: value for key, value in self.training["settings"].items() if key != "split"},
             "history": [dict(row) for row in self.history],
         }
 

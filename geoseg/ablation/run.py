@@ -20,7 +20,6 @@ from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.splits import Split, glnet_stems, resolve_split
 from geoseg.errors import GeosegError, UsageError
 from geoseg.legend import DEEPGLOBE, Legend
-from geoseg.models.storage import load
 from geoseg.scoring.score import versions
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE
 from geoseg.training.train import SAMPLE_EPOCHS, train
@@ -151,7 +150,7 @@ def _make_all(plan: AblationPlan, maker: Maker, tester: Tester, failures: Failur
         log.info("run %d of %d: %s, seed %d", number, len(plan.runs), run.setting, run.seed)
         with failures.noted(run):
             folder = maker.make(run)
-            done.append(Finished.read(run, folder, tester.test(folder, load(folder), progress)))
+            done.append(Finished.read(run, folder, tester.test(folder, progress)))
     if not done:
         raise failures.first
     return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from geoseg.ablation.evaluate import RESOLUTIONS
@@ -14,7 +14,7 @@ PER_IMAGE = "image-absent0"
 
 def to_text(record: Record) -> str:
     """What the terminal shows: the rows' scores, their differences, the verdicts, and what must be known."""
-    tables = [score_table(record, record["shown"]), difference_table(record, record["shown"])]
+    tables = [score_table(record, record["shown"], short=True), difference_table(record, record["shown"])]
     lines = [line for table in tables if table is not None for line in (f"{table.caption}:", *aligned(table), "")]
     verdicts = [f"{claim['verdict']:>14}  {claim['claim']}" for claim in record["claims"]]
     notes = [f"note: {note}" for note in record["notes"]]
@@ -39,21 +39,42 @@ def share_table(record: Record) -> Table:
     return Table("Table 1: shares of the classes in pixels, before any augmentation", head, rows)
 
 
-def score_table(record: Record, resolution: str) -> Table:
-    """The paper's Table 3 with every average by its name."""
-    paper = record["paper"]
-    head = ("row", "seeds", "steps", *AVERAGES, "pixel accuracy")
-    head += ("paper, pooled from its matrices", "paper, Table 3") if paper else ()
-    rows = []
-    for name, row in record["rows"].items():
-        scores = row["scores"][resolution]
-        means = (spread(scores["mean_iou"][average]) for average in AVERAGES)
-        printed = (paper[key].get(name) for key in ("pooled_mean_iou", "table_3_mean_iou")) if paper else ()
-        steps = " / ".join(sorted({count(steps) for steps in row["steps"]}))
-        cells = (name, str(len(row["seeds"])), steps, *means, spread(scores["pixel_accuracy"]))
-        rows.append((*cells, *map(figure, printed)))
-    said = f"mean IoU {RESOLUTIONS[resolution]}{_of_seeds(record)}"
-    return Table(f"Table 3: {said}", head, tuple(rows))
+def score_table(record: Record, resolution: str, short: bool = False) -> Table:
+    """The paper's Table 3 with every average by its name; ``short`` leaves out what each is a mean of."""
+    rows = record["rows"]
+    scores = {name: row["scores"][resolution] for name, row in rows.items()}
+    lines = [
+        (average, what, *(spread(each["mean_iou"][average]) for each in scores.values()))
+        for average, what in AVERAGES.items()
+    ]
+    lines += _printed_scores(record)
+    for key, title in (("pixel_accuracy", "pixel accuracy"), ("kappa", "Cohen's kappa")):
+        lines.append((title, "of all pixels together", *(spread(each[key]) for each in scores.values())))
+    lines.append(("seeds", "trainings", *(str(len(row["seeds"])) for row in rows.values())))
+    lines.append(("steps", "of the optimiser", *(_steps(row) for row in rows.values())))
+    caption = f"Table 3: mean IoU {RESOLUTIONS[resolution]}{_of_seeds(record)}"
+    table = Table(caption, ("figure", "what it is", *rows), tuple(lines), 2)
+    return Table(caption, *_short(table)) if short else table
+
+
+def _short(table: Table) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    head, *rows = ((line[0], *line[2:]) for line in (table.head, *table.rows))
+    return head, tuple(rows)
+
+
+def _steps(row: Record) -> str:
+    return " / ".join(sorted({count(steps) for steps in row["steps"]}))
+
+
+def _printed_scores(record: Record) -> list[tuple[str, ...]]:
+    if record["paper"] is None:
+        return []
+    printed = (
+        ("paper, pooled", "of the matrices in its Figs. 4 to 6", "pooled_mean_iou"),
+        ("paper, Table 3", "an average that it does not name", "table_3_mean_iou"),
+    )
+    values = record["paper"]
+    return [(name, what, *(figure(values[key].get(row)) for row in record["rows"])) for name, what, key in printed]
 
 
 def difference_table(record: Record, resolution: str) -> Table | None:
@@ -78,24 +99,26 @@ def difference_table(record: Record, resolution: str) -> Table | None:
 
 
 def class_table(record: Record, resolution: str, average: str = "pooled") -> Table:
-    """The paper's Table 4; below its rows those that the paper prints, or that its matrices give."""
-    names = record["data"]["classes"]
-    rows = [
-        (name, *(spread(row["scores"][resolution]["classes"][one][average]) for one in names))
-        for name, row in record["rows"].items()
-    ]
-    rows += _printed_classes(record, names, average)
+    """The paper's Table 4; beside it what the paper prints, or what its matrices give."""
+    scores = {name: row["scores"][resolution]["classes"] for name, row in record["rows"].items()}
+    printed = _printed_classes(record, average)
+    rows = tuple(
+        (
+            name,
+            *(spread(each[name][average]) for each in scores.values()),
+            *(figure(p.get(name)) for p in printed.values()),
+        )
+        for name in record["data"]["classes"]
+    )
     said = f"IoU of each class ({average}) {RESOLUTIONS[resolution]}{_of_seeds(record)}"
-    return Table(f"Table 4: {said}", ("row", *names), tuple(rows))
+    if printed:
+        said += "; the paper's pooled from its matrices" if average == "pooled" else "; the paper's average has no name"
+    return Table(f"Table 4: {said}", ("class", *scores, *(f"paper: {row}" for row in printed)), rows)
 
 
-def _printed_classes(record: Record, names: Sequence[str], average: str) -> list[tuple[str, ...]]:
-    if record["paper"] is None or average not in ("pooled", PER_IMAGE):
-        return []
-    pooled = average == "pooled"
-    rows = record["paper"]["pooled_iou" if pooled else "table_4_iou"]
-    said = "the paper, from its matrices" if pooled else "the paper, Table 4, average not named"
-    return [(f"{row} ({said})", *(figure(each.get(one)) for one in names)) for row, each in rows.items()]
+def _printed_classes(record: Record, average: str) -> Mapping[str, Mapping[str, float]]:
+    key = {"pooled": "pooled_iou", PER_IMAGE: "table_4_iou"}.get(average)
+    return {} if record["paper"] is None or key is None else record["paper"][key]
 
 
 def class_difference_table(record: Record, resolution: str) -> Table | None:
