@@ -12,6 +12,7 @@ from geoseg import __version__
 from geoseg.errors import GeosegError, ResourceError
 
 from . import options
+from .ablate import ablate
 from .area import area
 from .compare import compare
 from .design import design
@@ -98,10 +99,10 @@ def cli(context: click.Context) -> None:
 
     \b
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 input unusable, 4 model unusable,
-    5 output exists or locked, 7 resources (disk, memory, device), 130 interrupted.
+    5 output exists or locked, 6 finished with failed parts, 7 resources (disk, memory, device), 130 interrupted.
     """
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, stats, train, predict, score, compare, design, area, info):
+for command in (sample, stats, train, ablate, predict, score, compare, design, area, info):
     cli.add_command(command)

@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Ablation": "geoseg.ablation.results",
     "AreaEstimates": "geoseg.scoring.area",
     "BoundaryCounts": "geoseg.scoring.boundary",
     "ClassStats": "geoseg.datasets.stats",
@@ -31,6 +32,7 @@ _HOMES = {
     "ScoresRaster": "geoseg.raster.scores",
     "Segmenter": "geoseg.models.segmenter",
     "Window": "geoseg.grid",
+    "ablate": "geoseg.ablation.run",
     "areas_from_counts": "geoseg.scoring.estimate",
     "average_iou": "geoseg.scoring.averages",
     "bootstrap": "geoseg.scoring.intervals",

@@ -17,7 +17,8 @@ from PIL import Image
 import geoseg
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend, LegendClass
-from geoseg.reporting.page import POLICY, to_html
+from geoseg.reporting.layout import POLICY
+from geoseg.reporting.page import to_html
 from geoseg.reporting.write import write_report
 from geoseg.scoring.pair import Pair
 

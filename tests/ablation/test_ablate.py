@@ -1,0 +1,348 @@
+"""geoseg.ablate: its figures are geoseg.score's, what is finished stays, and a row that fails stops no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import geoseg
+import geoseg.ablation.evaluate as evaluate
+import geoseg.ablation.run as module
+from geoseg.confusion import ConfusionMatrix
+from geoseg.datasets.dataset import Dataset, Pair, open_dataset
+from geoseg.datasets.samples import LabelledScene, Samples
+from geoseg.datasets.splits import glnet_stems, resolve_split
+from geoseg.errors import InputError, ModelError, UsageError
+from geoseg.legend import DEEPGLOBE
+from geoseg.training.train import resolve_framing
+from geoseg.training.validation import validate
+from geoseg_cli.main import cli
+
+Ablate = Callable[..., geoseg.Ablation]
+TYPED = (
+    *("--settings", "baseline,focal", "--width", 4, "--size", 32, "--epochs", 1, "--lr", 1e-2, "--norm", "batch"),
+    *("--split", "30/10/60", "--device", "cpu", "--precision", "fp32"),
+)
+"""What ``ablate`` gives, as one types it."""
+
+
+def run(*words: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, ["ablate", *(str(word) for word in words)])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def test_the_folder_holds_runs_and_reports(ablated: geoseg.Ablation, folder: Path) -> None:
+    runs = {f"{row}-seed{seed}" for row in ("baseline", "focal") for seed in (0, 1)}
+    assert {path.name for path in (folder / "runs").iterdir()} == runs
+    assert {path.name for path in folder.glob("ablation.*")} == {"ablation.json", "ablation.md", "ablation.html"}
+    assert json.loads((folder / "ablation.json").read_text()) == json.loads(json.dumps(ablated.to_dict()))
+
+
+def test_every_run_has_one_split_and_its_own_seed(ablated: geoseg.Ablation) -> None:
+    splits = {run.training["data"]["split_sha256"] for run in ablated.runs}
+    assert splits == {ablated.data["split_sha256"]}
+    assert [run.training["settings"]["seed"] for run in ablated.runs] == [0, 0, 1, 1]
+    assert ablated.data["scenes"] == {"train": 4, "val": 1, "test": 7}
+
+
+def test_figures_on_the_own_grid_are_those_of_score(
+    ablated: geoseg.Ablation, small_data: Path, folder: Path, tmp_path: Path
+) -> None:
+    split = resolve_split(open_dataset(small_data), "30/10/60", 0)
+    matrices = []
+    for pair in split.test:
+        geoseg.predict(pair.image, folder / "runs/focal-seed1", tmp_path / "map.tif", overwrite=True, device="cpu")
+        matrices.append(geoseg.score(tmp_path / "map.tif", pair.labels).matrix)
+    found = ablated.to_dict()["rows"]["focal"]["scores"]["native"]
+    assert found["mean_iou"]["pooled"]["seeds"][1] == pytest.approx(
+        sum(matrices[1:], matrices[0]).mean_iou(), abs=1e-12
+    )
+    for average in ("image", "image-present", "image-absent0", "image-absent1"):
+        by_hand = geoseg.average_iou(matrices, average)
+        assert found["mean_iou"][average]["seeds"][1] == pytest.approx(float(by_hand.mean), abs=1e-12)
+        water = found["classes"]["water"][average]["seeds"][1]
+        assert water == pytest.approx(float(by_hand.iou[4]), abs=1e-12)
+
+
+def test_figures_at_the_network_s_resolution_are_those_of_validation(
+    ablated: geoseg.Ablation, small_data: Path, folder: Path
+) -> None:
+    dataset = open_dataset(small_data)
+    model = geoseg.load(folder / "runs/baseline-seed0")
+    parts = resolve_split(dataset, "30/10/60", 0)
+    scenes = [LabelledScene(pair, dataset.legend) for pair in parts.test]
+    settings = geoseg.training.settings.resolve_settings("baseline", size=32)
+    samples = Samples(scenes, resolve_framing(settings, scenes)[1])
+    import torch
+
+    expected = validate(model, samples, torch.ones(len(dataset.legend)), 0.0, "fp32").matrix
+    counts = ablated.to_dict()["rows"]["baseline"]["confusion"]["network"]["counts"]
+    both = [ablated.matrices("baseline", "network")[seed] for seed in (0, 1)]
+    assert sum(list(both[0].values())[1:], next(iter(both[0].values()))) == expected
+    assert np.array(counts).sum() == 2 * expected.counts.sum() == 2 * 7 * 32 * 32
+
+
+def test_spread_over_seeds(ablated: geoseg.Ablation) -> None:
+    found = ablated.to_dict()["rows"]["baseline"]["scores"]["native"]["mean_iou"]["pooled"]
+    assert found["mean"] == pytest.approx(np.mean(found["seeds"]))
+    assert found["sd"] == pytest.approx(np.std(found["seeds"], ddof=1))
+    assert len(found["seeds"]) == 2
+
+
+def test_differences_are_those_of_compare(ablated: geoseg.Ablation) -> None:
+    from geoseg.scoring.compare import compare_matrices
+
+    first, second = (
+        {stem: one[0][stem] + one[1][stem] for stem in one[0]}
+        for one in (ablated.matrices(row, "native") for row in ("baseline", "focal"))
+    )
+    expected = compare_matrices(first, second, DEEPGLOBE).to_dict()
+    found = ablated.to_dict()["differences"]["native"]["focal"]
+    assert found["mean_iou"]["pooled"] == expected["overall"]["mean_iou"]
+    assert found["mean_iou"]["image-absent0"] == expected["overall"]["mean_iou_image_absent0"]
+    assert found["classes"]["forest"] == expected["classes"]["forest"]["iou"]
+    # One row is tested: Holm has nothing to adjust.
+    assert found["p"] == found["p_holm"] == expected["overall"]["mean_iou"]["p"]
+
+
+def test_what_is_finished_is_not_done_again(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    (tmp_path / "out/ablation.html").unlink()
+    for place, name in ((module, "train"), (evaluate, "predict"), (evaluate, "load")):
+        monkeypatch.setattr(place, name, None)
+    again = ablate(tmp_path / "out", seeds=2)
+    assert again.to_dict() == ablated.to_dict()
+    assert (tmp_path / "out/ablation.html").read_bytes() == (folder / "ablation.html").read_bytes()
+
+
+def test_more_seeds_and_rows_may_be_added(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, tmp_path: Path
+) -> None:
+    one = ablate(tmp_path / "out", settings=["baseline"])
+    assert one.to_dict()["differences"]["native"] == {}
+    two = ablate(tmp_path / "out", seeds=2)
+    for run, same in zip(two.runs, ablated.runs, strict=True):
+        assert run.tested.matrices["native"] == same.tested.matrices["native"]
+
+
+def test_a_stopped_run_goes_on(
+    ablated: geoseg.Ablation, ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import geoseg.training.train as training
+
+    calls, save = [], training.save_segmenter
+
+    def stop_at_the_fourth(*args: object, **options: object) -> None:
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        save(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_segmenter", stop_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            ablate(tmp_path / "out", seeds=2)
+    assert not (tmp_path / "out/ablation.json").exists()
+    assert ablate(tmp_path / "out", seeds=2).to_dict() == ablated.to_dict()
+
+
+def test_a_scene_that_was_not_counted_is_predicted(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    test_file = tmp_path / "out/runs/focal-seed0/test.json"
+    record = json.loads(test_file.read_text())
+    gone = list(record["scenes"])[-1]
+    del record["scenes"][gone]
+    test_file.write_text(json.dumps(record))
+    seen, count = [], evaluate.Tester._count
+    monkeypatch.setattr(
+        evaluate.Tester,
+        "_count",
+        lambda self, run, pair, model: seen.append(pair.stem) or count(self, run, pair, model),
+    )
+    assert ablate(tmp_path / "out", seeds=2).to_dict() == ablated.to_dict()
+    assert seen == [gone]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"lr": 1e-3}, r"another lr \(0.01, now 0.001\)"),
+        ({"epochs": None}, r"another epochs \(1, now not given\)"),
+        ({"split": "40/10/50"}, r"other data \(another split\)"),
+        ({"precision": "bf16"}, "another precision"),
+    ],
+)
+def test_other_options_are_refused(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, given: dict, said: str
+) -> None:
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    with pytest.raises(UsageError, match=said):
+        ablate(folder, **given)
+    assert before == {path: path.read_bytes() for path in folder.glob("*.*")}
+
+
+def test_other_data_are_refused(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, small_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_data, tmp_path / "same")
+    assert ablate(folder, tmp_path / "same", seeds=2).failed == ()
+    image = sorted((tmp_path / "same").rglob("*_sat.jpg"))[0]
+    image.write_bytes(image.read_bytes() + b" ")
+    with pytest.raises(UsageError, match="another set of files"):
+        ablate(folder, tmp_path / "same", seeds=2)
+
+
+def test_a_run_of_other_settings_in_its_place_is_refused(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    report = tmp_path / "out/runs/focal-seed0/report.json"
+    report.write_text(report.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    found = ablate(tmp_path / "out")
+    assert [run.plan.name for run in found.runs] == ["baseline-seed0"]
+    assert "was made with another lr (0.02, now 0.01)" in found.failed[0].error
+
+
+def test_a_row_that_fails_stops_no_other(ablate: Ablate, small_data: Path, tmp_path: Path) -> None:
+    words = [
+        small_data,
+        "-o",
+        tmp_path / "out",
+        *TYPED,
+        "--seeds",
+        1,
+        "--encoder-weights",
+        tmp_path / "none.safetensors",
+    ]
+    words[words.index("baseline,focal")] = "baseline,focal,resnet34"
+    result = run(*words, "--json", code=6)
+    record = json.loads(result.stdout)
+    assert list(record["rows"]) == ["baseline", "focal"]
+    (failure,) = record["failed"]
+    assert (failure["setting"], failure["seed"]) == ("resnet34", 0)
+    assert (
+        "no such file of encoder weights" in failure["error"] and "resnet34, seed 0, is missing" in record["notes"][0]
+    )
+    assert json.loads((tmp_path / "out/ablation.json").read_text()) == record
+    assert "is missing" in (tmp_path / "out/ablation.html").read_text()
+
+
+def test_where_every_run_fails_the_first_error_is_raised(
+    ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise ModelError(f"no luck with {options['setting']}")
+
+    monkeypatch.setattr(module, "train", fail)
+    with pytest.raises(ModelError, match="no luck with baseline"):
+        ablate(tmp_path / "out")
+
+
+def test_seeds_that_one_row_lacks_are_left_out_of_comparisons(ablated: geoseg.Ablation) -> None:
+    lacking = replace(ablated, runs=ablated.runs[:3])
+    record = lacking.to_dict()
+    assert record["common_seeds"] == [0] and record["rows"]["baseline"]["seeds"] == [0, 1]
+    alone = replace(ablated, runs=ablated.runs[:2]).to_dict()
+    assert record["differences"] == alone["differences"]
+
+
+def test_fixed_steps_are_those_of_every_row(ablate: Ablate, tmp_path: Path) -> None:
+    found = ablate(tmp_path / "out", epochs=None, fixed_steps=3).to_dict()
+    assert [run["steps"] for run in found["runs"]] == [3, 3] and found["plan"]["fixed_steps"] == 3
+    assert any("every row made 3 optimiser steps" in note for note in found["notes"])
+
+
+def test_rows_of_different_length_are_said(ablated: geoseg.Ablation) -> None:
+    longer = replace(ablated.runs[1], training=ablated.runs[1].training | {"last": {"step": 9, "epoch": 1}})
+    notes = replace(ablated, runs=(ablated.runs[0], longer)).to_dict()["notes"]
+    assert any("different numbers of optimiser steps (baseline 2, focal 9)" in note for note in notes)
+
+
+def test_maps_are_kept_where_that_is_asked_for(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, tmp_path: Path
+) -> None:
+    shown = sorted(path.name for path in (folder / "runs/focal-seed0/maps").glob("*.tif"))
+    assert len(shown) == 3
+    shutil.copytree(folder, tmp_path / "out")
+    kept = ablate(tmp_path / "out", seeds=2, keep_maps=True)
+    assert len(list((tmp_path / "out/runs/focal-seed0/maps").glob("*.tif"))) == 7
+    assert kept.to_dict()["rows"] == ablated.to_dict()["rows"]
+
+
+def test_native_windows_have_one_resolution(ablate: Ablate, tmp_path: Path) -> None:
+    found = ablate(tmp_path / "out", settings=["baseline"], window=32, fixed_steps=1, epochs=None)
+    assert found.resolutions == ("native",)
+    assert any("there is one resolution" in note for note in found.to_dict()["notes"])
+
+
+def test_the_sweep_is_of_the_baseline(ablate: Ablate, tmp_path: Path) -> None:
+    found = ablate(tmp_path / "out", settings=["baseline"], epochs=3, lr=1e-3, sweep=True)
+    assert [(one["lr"], one["epochs"]) for one in found.sweep] == [
+        (rate, epochs) for rate in (1e-3, 1e-4) for epochs in (1, 2, 3)
+    ]
+    # The row has one of the rates already.
+    assert {path.name for path in (tmp_path / "out/runs").iterdir()} == {"baseline-seed0", "baseline-lr0.0001-seed0"}
+    history = found.runs[0].history
+    assert found.sweep[1]["best_val_mean_iou"] == max(row["val_mean_iou"] for row in history[:2])
+    assert found.sweep[1]["val_loss"] == history[1]["val_loss"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"loss": "focal"}, "'loss' is what the rows differ in"),
+        ({"seed": 3}, "'seed' is what the rows differ in"),
+        ({"settings": ["focal"]}, "compared with the baseline"),
+        ({"settings": ["baseline", "frob"]}, "'frob': there are baseline"),
+        ({"frob": 1}, "unknown training option 'frob'"),
+        ({"fixed_steps": 3}, "takes the place of --epochs"),
+        ({"seeds": 0}, "at least 1"),
+        ({"lr": -1.0}, "lr is larger than 0"),
+    ],
+)
+def test_what_makes_no_ablation_is_refused_before_any_work(
+    ablate: Ablate, tmp_path: Path, given: dict, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        ablate(tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_without_test_scenes_is_refused(ablate: Ablate, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no test scenes"):
+        ablate(tmp_path / "out", split="80/20/0")
+
+
+def test_the_paper_s_numbers_are_for_its_own_split() -> None:
+    stems = sorted(stem for part in glnet_stems().values() for stem in part)
+    pairs = tuple(Pair(stem, Path(f"{stem}_sat.jpg"), Path(f"{stem}_mask.png")) for stem in stems)
+    deepglobe = Dataset(Path("none"), pairs, DEEPGLOBE, None)
+    assert module._is_the_papers(deepglobe, resolve_split(deepglobe, "paper"))
+    assert not module._is_the_papers(deepglobe, resolve_split(deepglobe, "glnet"))
+    renamed = tuple(Pair(f"x{pair.stem}", pair.image, pair.labels) for pair in pairs)
+    other = Dataset(Path("none"), renamed, DEEPGLOBE, None)
+    assert not module._is_the_papers(other, resolve_split(other, "paper"))
+
+
+def test_the_command_prints_tables(ablated: geoseg.Ablation, folder: Path, small_data: Path) -> None:
+    result = run(small_data, "-o", folder, *TYPED, "--seeds", 2)
+    mean = ablated.to_dict()["rows"]["focal"]["scores"]["network"]["mean_iou"]["pooled"]["mean"]
+    assert f"{mean:.4f}" in result.stdout and "The paper's claims:" in result.stdout
+    run(small_data, "-o", folder, *TYPED, "--settings", "focal", code=2)
+
+
+def test_added_matrices_are_of_each_scene() -> None:
+    one, two = (ConfusionMatrix(np.full((2, 2), value)) for value in (1, 2))
+    assert evaluate.added([{"a": one, "b": two}, {"a": two, "b": two}])["a"] == ConfusionMatrix(np.full((2, 2), 3))
