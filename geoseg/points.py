@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": "CSV"}
 RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img")
 PLACES = (("x", "y", None), ("lon", "lat", WGS84), ("longitude", "latitude", WGS84))
 """Columns of a table that place a point, and their CRS; None: not said."""
+WHOLE = re.compile(r"([+-]?\d+)\.0*")
+"""A whole number that went through floats on its way into a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,7 @@ class SamplePoints:
         table = read_table(Path(key))
         if "id" not in table:
             raise InputError(f"{key}: a key needs a column id")
-        ids = [_id(value) for value in table["id"]]
+        ids = [one_spelling(value) for value in table["id"]]
         rows = {name: row for row, name in enumerate(ids)}
         absent = [name for name in self.ids if name not in rows]
         if absent or len(rows) < len(ids):
@@ -166,6 +169,15 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
+def one_spelling(value: Any) -> str:
+    """7, 7.0, "7", "7.0" and " 7 " are one, as files differ in how they keep numbers."""
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    whole = WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
 def is_empty(value: Any) -> bool:
     """True for what files hold where there is no value."""
     return value is None or str(value).strip().lower() in ("", "nan", "null", "none")
@@ -173,7 +185,7 @@ def is_empty(value: Any) -> bool:
 
 def _read_csv(path: Path) -> SamplePoints:
     table = read_table(path)
-    names = {name.lower(): name for name in table}
+    names = {name.lower(): name for name in table} | {name: name for name in table}
     place = next(((x, y, crs) for x, y, crs in PLACES if x in names and y in names), None)
     if place is None:
         raise InputError(f"{path}: needs columns x and y, or lon and lat; has {', '.join(table)}")
@@ -186,7 +198,7 @@ def _read_csv(path: Path) -> SamplePoints:
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a CSV file separated by commas or semicolons, as text."""
+    """Columns of a CSV file separated by commas or semicolons, as text; raises InputError, also for a name twice."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -197,6 +209,8 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         raise InputError(f"{path}: expected a line of column names and lines of as many values")
     names = [name.strip() for name in rows[0]]
+    if (twice := _first_twice(names)) is not None:
+        raise InputError(f"{path}: two columns are called {twice!r}; rename or remove one")
     return {name: np.array([row[i].strip() for row in rows[1:]], object) for i, name in enumerate(names)}
 
 
@@ -229,12 +243,7 @@ def _crs(text: str | None, path: Path) -> CRS | None:
 
 
 def _ids(columns: Mapping[str, np.ndarray], numbers: range) -> tuple[str, ...]:
-    return tuple(_id(value) for value in columns.get("id", numbers))
-
-
-def _id(value: Any) -> str:
-    """7, 7.0 and "7" are one id, as files differ in how they keep numbers."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return tuple(one_spelling(value) for value in columns.get("id", numbers))
 
 
 def _first_twice(names: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.errors import InputError
-from geoseg.points import SamplePoints, read_points, write_points
+from geoseg.points import SamplePoints, one_spelling, read_points, write_points
 
 
 def points(**columns: np.ndarray) -> SamplePoints:
@@ -53,6 +53,7 @@ def test_a_table_with_longitude_and_latitude_is_wgs84(tmp_path: Path, names: str
         ("x,y\n1\n", "a line of column names"),
         ("x,y\n", "a line of column names"),
         ("id,x,y\n1,1,2\n1,3,4\n", "two points have the id '1'"),
+        ("id,x,y,reference,reference\n1,1,2,a,b\n", "two columns are called 'reference'"),
     ],
 )
 def test_tables_that_place_no_points_are_refused(tmp_path: Path, text: str, what: str) -> None:
@@ -119,6 +120,23 @@ def test_ids_are_one_as_numbers_and_as_text(tmp_path: Path) -> None:
     write_points(points(), tmp_path / "p.gpkg")
     write_points(points(), tmp_path / "p.geojson")
     assert [read_points(tmp_path / name).ids for name in ("p.gpkg", "p.geojson")] == [("1", "2", "5")] * 2
+
+
+def test_ids_of_a_table_that_went_through_floats(tmp_path: Path) -> None:
+    (tmp_path / "key.csv").write_text("id,stratum\n1.0,road\n2.0,wood\n5.,roof\n")
+    assert points().joined(tmp_path / "key.csv").columns["stratum"].tolist() == ["road", "wood", "roof"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"), (7.0, "7"), (np.float32(7), "7"), (np.int16(7), "7"), (" 7 ", "7"), ("7.00", "7"),
+        (2.0**60, "1152921504606846976"), ("1.10", "1.10"), (1.5, "1.5"), ("v1.0", "v1.0"), ("-7.", "-7"),
+        (".0", ".0"), ("007", "007"),
+    ],
+)  # fmt: skip
+def test_a_number_is_one_however_a_file_keeps_it(value: object, text: str) -> None:
+    assert one_spelling(value) == text
 
 
 @pytest.mark.parametrize(

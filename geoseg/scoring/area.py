@@ -148,15 +148,16 @@ def olofsson_2014(
         pixels: (K,) pixels of each class in the map, where known: a class of which every pixel was sampled has no
             sampling error. No other finite-population factor is applied, as in the article.
 
-    User's accuracies of 0 and 1, whose standard error is 0, have Wilson's interval. Raises InputError: shapes, and a
-    mapped class with fewer than two sample units.
+    User's accuracies of 0 and 1, whose standard error is 0, have Wilson's interval. Raises InputError: shapes, a
+    mapped class with fewer than two sample units, units of a class without an area, more units than pixels.
     """
     counts, mapped = np.asarray(counts), np.asarray(mapped, float)
     _require_counts(counts, mapped)
-    names = _names(classes, len(counts))
+    names, units = _names(classes, len(counts)), counts.sum(1)
     row, column = np.nonzero(counts)
-    whole = np.zeros(len(counts), bool) if pixels is None else counts.sum(1) == np.asarray(pixels)
-    sample = _Sample(row, row, column, counts[row, column], mapped, np.where(whole, 0.0, 1.0), names)
+    most = np.full(len(counts), np.inf) if pixels is None else np.asarray(pixels)
+    sample = _Sample(row, row, column, counts[row, column], mapped, np.where(units == most, 0.0, 1.0), names)
+    _require_room(units, most, mapped, names)
     return _estimate(sample, names, mapped, level, OLOFSSON)
 
 
@@ -320,6 +321,14 @@ def _require_counts(counts: np.ndarray, mapped: np.ndarray) -> None:
         raise InputError(f"expected (K, K) counts and K areas, got {counts.shape} and {mapped.shape}")
     if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
         raise InputError("counts of sample units are whole numbers >= 0, not areas or shares")
+
+
+def _require_room(units: np.ndarray, pixels: np.ndarray, mapped: np.ndarray, names: tuple[str, ...]) -> None:
+    for name, taken, there, area in zip(names, units, pixels, mapped, strict=True):
+        if taken and not area:
+            raise InputError(f"{name!r} has sample units but no area; where the map does not hold it, no unit can")
+        if taken > there:
+            raise InputError(f"{name!r} has {taken} sample units but {there:.0f} pixels")
 
 
 def _names(names: Sequence[str] | None, number: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import numpy as np
 
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
-from geoseg.points import SamplePoints, is_empty, read_points, read_table
+from geoseg.points import SamplePoints, is_empty, one_spelling, read_points, read_table
 from geoseg.scoring.area import AreaEstimates, olofsson_2014, stehman_2014
 from geoseg.scoring.design import KEY, REFERENCE
 from geoseg.scoring.strata import ClassMap
 
 STRATUM = "stratum"
+SIZES = "area_ha", "pixels"
+"""Columns of a table of counts that say how large the map's classes are."""
+SUMS = "total", "sum"
+"""What people call rows and columns of a table that are no class."""
 LISTED = 8
 """Values that a message lists at most."""
 
@@ -73,14 +78,13 @@ def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level:
 
     The first column names the map's classes. A column ``area_ha`` has their mapped areas in hectares, or a column
     ``pixels`` their pixels of ``pixel_ha`` hectares each. The other columns are named like the rows; a class that only
-    one side has gets a row or a column of zeros. Raises InputError.
+    one side has gets a row or a column of zeros, and the notes name those without a row. An empty count is 0; an empty
+    size, both sizes, sums of the others, and more units than pixels or area allow are refused. Raises InputError.
     """
     path = Path(path)
     table = read_table(path)
     first, *others = table
-    size = next((name for name in ("area_ha", "pixels") if name in others), None)
-    if size is None or (size == "pixels") != (pixel_ha is not None):
-        raise InputError(f"{path}: needs a column area_ha, or a column pixels and --pixel-ha")
+    size = _size_column(others, pixel_ha, path)
     rows, columns = [str(name) for name in table[first]], [name for name in others if name != size]
     classes = tuple(dict.fromkeys([*rows, *columns]))
     counts, sizes = np.zeros((len(classes), len(classes)), np.int64), np.zeros(len(classes))
@@ -90,9 +94,15 @@ def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level:
     sizes[place] = _numbers(table[size], size, path)
     for name in columns:
         counts[place, classes.index(name)] = _numbers(table[name], name, path, whole=True)
-    pixels = sizes if size == "pixels" else None
-    found = olofsson_2014(counts, sizes * (pixel_ha or 1.0), classes, level=level, pixels=pixels)
-    return replace(found, notes=_remarks(found))
+    _require_no_sums(counts, classes, path)
+    try:
+        pixels = None if pixel_ha is None else sizes
+        found = olofsson_2014(counts, sizes * (pixel_ha or 1.0), classes, level=level, pixels=pixels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    alone = [name for name in columns if name not in rows]
+    notes = [f"only columns have these classes, so the map has no area of them: {', '.join(alone)}"] if alone else []
+    return replace(found, notes=(*notes, *_remarks(found)))
 
 
 def reference_classes(points: SamplePoints, field: str, strata: ClassMap) -> np.ndarray:
@@ -100,17 +110,45 @@ def reference_classes(points: SamplePoints, field: str, strata: ClassMap) -> np.
 
     Raises InputError that lists labels which are no class.
     """
-    ignored = [*strata.legend.ignore, *strata.legend.names]
-    table = {str(name).casefold(): NO_CLASS for name in ignored} | _stratum_numbers(strata)
-    labels = [_label(value) for value in points.column(field)]
-    unknown = sorted({label for label in labels if label and label not in table})
+    labels, values = _Labels.of(strata), points.column(field)
+    numbers = [labels.number(value) for value in values]
+    unknown = sorted({str(value).strip() for value, number in zip(values, numbers, strict=True) if number is None})
     if unknown:
         listed = ", ".join(repr(label) for label in unknown[:LISTED]) + (", ..." if len(unknown) > LISTED else "")
         raise InputError(
             f"{points.name}: column {field!r} holds {listed}: no class of the legend {strata.legend.name!r} "
             f"({', '.join(strata.classes)}), by name or by code"
         )
-    return np.array([table[label] if label else NO_CLASS for label in labels], int)
+    return np.array(numbers, int)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What the labels of a sample mean."""
+
+    exact: dict[str, int]
+    """Stratum numbers by code and by name; a name that looks like another's code is a name. Ignored: NO_CLASS."""
+    folded: dict[str, int]
+    """Likewise by name without regard to case, where it is then still one class's."""
+
+    @classmethod
+    def of(cls, strata: ClassMap) -> _Labels:
+        legend, numbers = strata.legend, dict(zip(strata.classes, range(len(strata.classes)), strict=True))
+        names = {name: numbers.get(name, NO_CLASS) for name in legend.names}
+        codes = {str(code): NO_CLASS for code in legend.ignore}
+        codes |= {str(code): k for k, code in enumerate(strata.codes)}
+        times = Counter(name.casefold() for name in names)
+        folded = {name.casefold(): k for name, k in names.items() if times[name.casefold()] == 1}
+        return cls(codes | names, folded)
+
+    def number(self, value: object) -> int | None:
+        """Stratum number of a label; NO_CLASS without one, or ignored; None for what is no class."""
+        text = str(value).strip()
+        if isinstance(value, str) and text in self.exact:
+            return self.exact[text]
+        if is_empty(value):
+            return NO_CLASS
+        return self.exact.get(one_spelling(value), self.folded.get(text.casefold()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +169,9 @@ class _Seen:
         """True where nothing says that the points were drawn from anything else than this map's classes."""
         if field not in self.points.columns:
             return True
-        table = _stratum_numbers(strata)
-        drawn = np.array([table.get(_label(value), NO_CLASS) for value in self.points.column(field)])
+        labels = _Labels.of(strata)
+        # What is no class of this map (None) equals none of its numbers.
+        drawn = np.array([labels.number(value) for value in self.points.column(field)], object)
         sizes = "stratum_pixels" in self.points.columns
         same = not sizes or (self.points.numbers("stratum_pixels") == self.pixels[self.mapped]).all()
         return bool((drawn == self.mapped).all() and same)
@@ -265,20 +304,27 @@ def _remarks(found: AreaEstimates) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _stratum_numbers(strata: ClassMap) -> dict[str, int]:
-    """The number of each stratum by its code and by its name; a name that looks like another's code is a name."""
-    codes = {str(code): k for k, code in enumerate(strata.codes)}
-    return codes | {name.casefold(): k for k, name in enumerate(strata.classes)}
+def _size_column(names: list[str], pixel_ha: float | None, path: Path) -> str:
+    """The one column of sizes, in any case."""
+    sizes = [name for name in names if name.casefold() in SIZES]
+    if len(sizes) > 1:
+        raise InputError(f"{path}: has both {' and '.join(sizes)}: keep one of the two sizes")
+    if not sizes or (sizes[0].casefold() == "pixels") != (pixel_ha is not None):
+        raise InputError(f"{path}: needs a column area_ha, or a column pixels and --pixel-ha")
+    return sizes[0]
 
 
-def _label(value: object) -> str:
-    """7, 7.0, "7" and " 7 " are one label; names are compared without regard to case."""
-    if is_empty(value):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().casefold()
+def _require_no_sums(counts: np.ndarray, classes: tuple[str, ...], path: Path) -> None:
+    for k, name in enumerate(classes):
+        sums = [(side[k], side.sum(0) - side[k]) for side in (counts, counts.T)]
+        if name.casefold() in SUMS and any(one.any() and (one == others).all() for one, others in sums):
+            raise InputError(f"{path}: {name!r} holds the sums of the others, and is no class: remove it")
 
 
 def _numbers(values: np.ndarray, name: str, path: Path, whole: bool = False) -> np.ndarray:
+    """The values of a column; an empty one is 0 where they are counts (``whole``), and refused where they are sizes."""
+    if not whole and not all(values):
+        raise InputError(f"{path}: column {name!r} is empty in a row; write 0 for a class that the map does not hold")
     try:
         numbers = np.array([float(value or 0) for value in values])
     except ValueError as error:

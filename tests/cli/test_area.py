@@ -51,7 +51,9 @@ def test_from_a_map_to_areas(map_path: Path, key: list[str]) -> None:
     names = np.where(np.arange(len(sample)) % 5 == 0, "roof", "meadow").astype(object)
     write_points(sample.with_columns(reference=names), points)
     result = run("area", map_path, "--sample", points, *legend, *key, "--level", 0.9)
-    assert "overall accuracy" in result.stdout and "Olofsson et al. 2014" in result.stdout and "+- 0.9" in result.stdout
+    assert (
+        "overall accuracy" in result.stdout and "Olofsson et al. 2014" in result.stdout and "90 % +-" in result.stdout
+    )
     record = json.loads(run("area", map_path, "--sample", points, *legend, *key, "--json", "-q").stdout)
     assert sum(c["area_ha"]["value"] for c in record["classes"].values()) == pytest.approx(sum(shares))
 

@@ -151,9 +151,12 @@ def test_a_class_that_is_not_mapped_has_no_users_accuracy() -> None:
     assert found.producers.value[2] == 0 and found.area.value[2] == pytest.approx(10 * 0.1 + 20 * 0.1)
 
 
-def test_a_class_that_was_sampled_but_not_mapped_has_no_users_accuracy() -> None:
-    found = olofsson_2014(np.array([[8, 2, 0], [1, 9, 0], [0, 1, 4]]), [10, 20, 0])
-    assert np.isnan(found.users.value[2]) and np.isnan(found.producers.value[2]) and found.area.value[2] == 0
+def test_units_of_a_class_without_an_area_or_beyond_its_pixels_are_refused() -> None:
+    counts = np.array([[8, 2, 0], [1, 9, 0], [0, 1, 4]])
+    with pytest.raises(InputError, match="'2' has sample units but no area"):
+        olofsson_2014(counts, [10, 20, 0])
+    with pytest.raises(InputError, match="'b' has 10 sample units but 9 pixels"):
+        olofsson_2014(counts, [10, 20, 5], ["a", "b", "c"], pixels=[10, 9, 5])
 
 
 def test_a_class_never_seen_in_the_reference_has_no_producers_accuracy() -> None:

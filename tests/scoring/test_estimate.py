@@ -151,7 +151,9 @@ def test_strata_of_a_wider_area_are_said(make_raster: MakeRaster, sample: Sample
         ("code", int),
         ("code", float),
         ("code", str),
+        ("code", np.float32),
         ("code", "{} ".format),
+        ("code", "{}.0".format),
         ("name", " {}".format),
         ("name", str.upper),
     ],
@@ -160,6 +162,43 @@ def test_labels_are_names_or_codes(map_path: Path, sample: SamplePoints, by: str
     labels = labelled(sample, truth(), by=by).columns["reference"]
     other = sample.with_columns(reference=np.array([change(value) for value in labels], object))
     require_equal(estimate_areas(map_path, other, LAND), estimate_areas(map_path, sample, LAND))
+
+
+def of_classes(sample: SamplePoints, names: tuple[str, str, str], ignored: str = "void") -> tuple[SamplePoints, Legend]:
+    """The points labelled by other names of the classes, and the legend that has them."""
+    classes = tuple(LegendClass(10 * (i + 1), name, (i, i, 99)) for i, name in enumerate((*names, ignored)))
+    right = labelled(sample, truth()).columns["reference"]
+    labels = np.array([names[LAND.names.index(label)] for label in right], object)
+    return sample.with_columns(reference=labels), Legend("others", classes, ignore=(40,))
+
+
+@pytest.mark.parametrize("names", [("None", "null", "nan"), ("Water", "water", "WATER"), ("20", "7.0", "10")])
+@pytest.mark.parametrize("ending", ["", ".csv", ".gpkg"])
+def test_a_label_is_first_the_class_of_exactly_that_name(
+    map_path: Path, sample: SamplePoints, tmp_path: Path, names: tuple[str, str, str], ending: str
+) -> None:
+    named, legend = of_classes(sample, names)
+    if ending:
+        write_points(named, tmp_path / f"points{ending}")
+    found = estimate_areas(map_path, tmp_path / f"points{ending}" if ending else named, legend)
+    assert (found.counts == estimate_areas(map_path, labelled(sample, truth()), LAND).counts).all()
+
+
+def test_another_case_is_taken_only_where_one_class_is_meant(map_path: Path, sample: SamplePoints) -> None:
+    named, legend = of_classes(sample, ("Water", "water", "Road"), ignored="ROAD")
+    for label in ("WATER", "road"):
+        labels = named.columns["reference"].copy()
+        labels[0] = label
+        with pytest.raises(InputError, match=f"'{label}': no class of the legend 'others'"):
+            estimate_areas(map_path, named.with_columns(reference=labels), legend)
+
+
+def test_the_drawn_strata_of_awkward_names_are_known_again(map_path: Path, tmp_path: Path) -> None:
+    _, legend = of_classes(design_sample(map_path, legend=LAND, size=200, min_per_class=40).points, ("null", "X", "x"))
+    drawn = design_sample(map_path, tmp_path / "p.csv", legend, size=200, min_per_class=40)
+    points = drawn.points.with_columns(reference=drawn.points.columns["stratum"])
+    write_points(points, tmp_path / "q.csv")
+    assert estimate_areas(map_path, tmp_path / "q.csv", legend).method == OLOFSSON
 
 
 def test_unknown_labels_are_listed(map_path: Path, sample: SamplePoints) -> None:
@@ -350,6 +389,13 @@ def test_a_table_with_pixels_in_any_order_of_columns(tmp_path: Path) -> None:
     assert found.classes == ("meadow", "Roof", "pond")
     counts = np.array([[66, 5, 4], [3, 55, 0], [0, 0, 0]])
     require_equal(found, olofsson_2014(counts, [18000, 13500, 0]))
+    assert found.notes[0] == "only columns have these classes, so the map has no area of them: pond"
+
+
+def test_a_class_may_be_called_total(tmp_path: Path) -> None:
+    text = "map,a,total,area_ha\na,66,5,18000\ntotal,3,55,13500\n"
+    (tmp_path / "counts.csv").write_text(text)
+    assert areas_from_counts(tmp_path / "counts.csv").classes == ("a", "total")
 
 
 @pytest.mark.parametrize(
@@ -365,6 +411,26 @@ def test_a_table_with_pixels_in_any_order_of_columns(tmp_path: Path) -> None:
         (TABLE.replace("66,5,", "66,"), None, "a line of column names"),
         (TABLE.replace("66,5", "1,0"), None, "'meadow' has an area but one sample unit"),
         ("", None, "a line of column names"),
+        (TABLE.replace("area_ha", "Area_ha,pixels").replace("00\n", "00,9\n"), None, "has both Area_ha and pixels"),
+        (TABLE.replace("13500", ""), None, "column 'area_ha' is empty in a row"),
+        (TABLE.replace("class,meadow", "class,Roof"), None, "two columns are called 'Roof'"),
+        (TABLE.replace("13500", "0"), None, "'Roof' has sample units but no area"),
+        (TABLE.replace("area_ha", "pixels").replace("13500", "57"), 0.09, "'Roof' has 58 sample units but 57 pixels"),
+        (
+            "map,meadow,Roof,Total,area_ha\nmeadow,66,5,71,18000\nRoof,3,55,58,13500\n",
+            None,
+            "'Total' holds the sums of the others, and is no class: remove it",
+        ),
+        (
+            "map,meadow,Roof,area_ha\nmeadow,66,5,18000\nRoof,3,55,13500\nsum,69,60,31500\n",
+            None,
+            "'sum' holds the sums of the others, and is no class: remove it",
+        ),
+        (
+            "map,a,b,sum,area_ha\na,6,5,11,180\nb,3,5,8,135\nsum,9,10,19,315\n",
+            None,
+            "'sum' holds the sums of the others, and is no class: remove it",
+        ),
     ],
 )
 def test_what_is_no_table_of_counts_is_refused(tmp_path: Path, text: str, pixel_ha: float | None, what: str) -> None:
