@@ -95,8 +95,6 @@ def _fits(samples: Samples, device: torch.device) -> bool:
     if device.type != "cuda" or not samples.can_be_resident:
         return False
     free, needed = torch.cuda.mem_get_info(device)[0], samples.whole_bytes
-    if needed > MOST_OF_THE_DEVICE * free:
-        log.info(
-            "%.1f GiB of scenes stay in main memory; %.1f GiB of %s are free", needed / 2**30, free / 2**30, device
-        )
-    return needed <= MOST_OF_THE_DEVICE * free
+    fits = needed <= MOST_OF_THE_DEVICE * free
+    log.info("scenes %s: %.1f GiB", f"on {device}" if fits else f"too large for {device}", needed / 2**30)
+    return fits

@@ -1,6 +1,6 @@
 """What feeding the network costs: images a second of ``geoseg.train`` against the same steps fed otherwise.
 
-    python tests/benchmarks/train.py [--size 512] [--steps 12] [--option encoder plain] ...
+    python tests/benchmarks/train.py [--size 640] [--steps 12] [--option encoder plain] ...
 
 Each row is the real loop of ``geoseg.train`` in a fresh process, with its batches replaced but in the first:
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("benchmark"), help="scenes and their cache")
     parser.add_argument("--scenes", type=int, default=24)
-    parser.add_argument("--size", type=int, default=512, help="side in pixels that scenes are resampled to")
+    parser.add_argument("--size", type=int, default=640, help="side in pixels that scenes are resampled to")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
@@ -158,28 +158,19 @@ def main() -> None:
     found = [[run(fed=fed) for fed in kinds] for _ in range(args.repeats)]
     rows += [_median([row[place] for row in found]) for place in range(len(kinds))]
     table(f"Training, {json.dumps(options)}", rows)
-    ratios = {
-        f"geoseg / {fed}": [row[1]["images/s"] / row[place]["images/s"] for row in found]
-        for place, fed in _others(kinds)
-    }
-    table(
-        "Ratios within a repeat",
-        [
-            {"of": name, "median": float(np.median(values)), "least": min(values), "most": max(values)}
-            for name, values in ratios.items()
-        ],
-    )
-
-
-def _others(kinds: tuple[str, ...]) -> list[tuple[int, str]]:
-    return [(place, fed) for place, fed in enumerate(kinds) if fed != "geoseg"]
+    rates = np.array([[row["images/s"] for row in repeat] for repeat in found])
+    ratios = rates[:, 1:2] / rates
+    rows = [
+        {"geoseg to": fed, "median": float(np.median(of)), "least": float(of.min()), "most": float(of.max())}
+        for fed, of in zip(kinds, ratios.T, strict=True)
+        if fed != "geoseg"
+    ]
+    table("Ratios within a repeat", rows)
 
 
 def _median(rows: list[dict]) -> dict:
-    return {
-        key: value if isinstance(value, str) else float(np.median([r[key] for r in rows]))
-        for key, value in rows[0].items()
-    }
+    figures = [name for name, value in rows[0].items() if not isinstance(value, str)]
+    return rows[0] | {name: float(np.median([row[name] for row in rows])) for name in figures}
 
 
 def _value(text: str) -> object:
