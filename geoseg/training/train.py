@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-import timm
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -25,26 +23,24 @@ from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.cache import open_cache
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.feed import Feed
-from geoseg.datasets.overlap import overlapping
 from geoseg.datasets.oversampling import RULES
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import InputError, ModelError, UsageError
-from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
-from geoseg.raster.scene import Scene
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
 from geoseg.training.losses import LossSum, loss_sum, weight_sum
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
+from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps
 from geoseg.training.run import Run
 from geoseg.training.settings import TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model, start
@@ -195,8 +191,8 @@ class Trainer:
         decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
         found = survey(looked_through, dataset.legend, decoded.tally)
-        _say_what_was_found(found, dataset, split)
-        _warn_of_overlaps(split)
+        say_what_was_found(found, dataset, split)
+        warn_of_overlaps(split)
         weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
         count = len(found.band_means)
         config = SegmenterConfig(
@@ -447,60 +443,6 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
     log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
     return copies
-
-
-def training_record(
-    dataset: Dataset, split: Split, settings: TrainingSettings, found: Survey, weights: np.ndarray
-) -> dict[str, Any]:
-    """What the model's record says of its training: no clock, no absolute path."""
-    names = dataset.legend.names
-    scenes = {part: len(getattr(split, part)) for part in ("train", "val", "test")}
-    return {
-        "setting": settings.setting,
-        "settings": settings.to_dict(),
-        "data": {
-            "folder": dataset.root.name,
-            "synthetic": dataset.synthetic,
-            "split": split.rule,
-            "scenes": scenes,
-            "split_sha256": split.digest,
-        },
-        "class_shares": dict(zip(names, found.shares.round(6).tolist(), strict=True)),
-        "class_weights": dict(zip(names, weights.round(6).tolist(), strict=True)),
-        "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__, "timm": timm.__version__}
-        | {"rasterio": rasterio.__version__},
-    }
-
-
-def _say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
-    log.info(
-        "split %s: %d train, %d val, %d test scenes", split.rule, len(split.train), len(split.val), len(split.test)
-    )
-    shares = ", ".join(f"{n} {s:.1%}" for n, s in zip(dataset.legend.names, found.shares, strict=True))
-    log.info("classes in the training scenes: %s", shares)
-    never = [dataset.legend.names[i] for i in dataset.legend.scored if not found.counts[i]]
-    if never:
-        log.warning("no training pixel is %s: the model cannot learn it", ", ".join(never))
-    if found.undefined:
-        log.warning("%d training pixels have a colour that is no class; they are ignored", found.undefined)
-    if not split.val:
-        log.warning("the split has no validation scenes: the model is that of the last epoch")
-
-
-def _warn_of_overlaps(split: Split) -> None:
-    grids = {part: {pair.stem: _grid(pair) for pair in getattr(split, part)} for part in ("train", "val", "test")}
-    for part in ("val", "test"):
-        shared = overlapping(grids["train"], grids[part])
-        if shared:
-            listed = ", ".join(shared[:6])
-            log.warning(
-                "%d %s scene(s) show ground that is trained on (%s): their figures flatter", len(shared), part, listed
-            )
-
-
-def _grid(pair: Pair) -> Grid:
-    with Scene(pair.image) as scene:
-        return scene.grid
 
 
 def _epoch_line(state: Progress, epochs: int) -> str:

@@ -102,3 +102,11 @@ def test_termination_is_exit_143(monkeypatch: pytest.MonkeyPatch) -> None:
         run("score", "a.tif", "b.tif", code=143)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_stats_prints_shares_as_text_and_json(sample_folder: Path) -> None:
+    text = run("stats", sample_folder).stdout
+    record = json.loads(run("stats", sample_folder, "--json").stdout)
+    assert "agriculture" in text and "oversampling (rare set text)" in text
+    assert sum(row["share"] for row in record["classes"]) == pytest.approx(1)
+    assert json.loads(run("stats", sample_folder, "--rare-set", "table1", "--json").stdout)["rare_set"] == "table1"

@@ -126,6 +126,16 @@ def test_a_damaged_entry_is_made_anew_and_said(root, tmp_path, how, caplog):
     assert path.read_bytes() == content
 
 
+def test_the_entry_of_another_scene_is_not_taken(root, tmp_path, caplog):
+    first, second = open_scenes(root)[:2]
+    cache = SceneCache(tmp_path, WHOLE)
+    cache.sample(first)
+    (path,) = entries(tmp_path)
+    path.rename(cache._path(second)[0])
+    assert_same(SceneCache(tmp_path, WHOLE).sample(second), framed(second.read()[0], WHOLE))
+    assert "is damaged or not ours" in caplog.text
+
+
 def build(root: Path, folder: Path, decoded) -> None:
     decode = module._decode
     module._decode = lambda *args: (decoded.put(1), decode(*args))[1]
