@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.ablation import paper
 from geoseg.ablation.claims import judge
 from geoseg.ablation.evaluate import NATIVE, RESOLUTIONS, Matrices, Tested, added
+from geoseg.ablation.paper import printed
 from geoseg.ablation.plan import BASELINE, AblationPlan, RunPlan
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
@@ -138,7 +138,7 @@ class Ablation:
             "sweep": [dict(row) for row in self.sweep],
             "runs": [run.to_dict() for run in self.runs],
             "failed": [asdict(failure) for failure in self.failed],
-            "paper": paper.printed() if self.data["paper"] else None,
+            "paper": printed() if self.data["paper"] else None,
             "notes": self._notes(),
             "provenance": dict(self.provenance),
         }
