@@ -6,7 +6,9 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,11 @@ class Ablation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; docs/ablation.md has every key."""
+        return deepcopy(self._record)
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """Worked out once, as it takes resamples."""
         shown = self.resolutions[0]
         first = next(iter(self.runs))
         support = first_matrix(first, shown).support
