@@ -18,6 +18,7 @@ from geoseg.ablation.tables import (
     run_table,
     score_table,
     share_table,
+    signed,
     sweep_table,
 )
 from geoseg.legend import Legend
@@ -76,10 +77,8 @@ def _card(record: Record, row: str) -> Markup:
     difference = record["differences"][record["shown"]].get(row)
     below = f"pooled mean IoU; {PER_IMAGE} {figure(mean[PER_IMAGE]['mean'])}"
     if difference is not None:
-        pooled = difference["mean_iou"]["pooled"]
-        below = joined(
-            below, element("br"), f"{pooled['difference']:+.4f} to the baseline, p {figure(difference['p_holm'])}"
-        )
+        gain, p = difference["mean_iou"]["pooled"]["difference"], difference["p_holm"]
+        below = joined(below, element("br"), f"less the baseline's, seeds together: {signed(gain)}, p {figure(p)}")
     return card(row, mean["pooled"]["mean"], below)
 
 
@@ -92,7 +91,7 @@ def _claims(record: Record) -> Markup:
     said = (
         "What the paper says, and what these runs say to it. A claim holds where the 95 % interval over scenes and "
         f"every seed speak for it, it does not hold where they speak against it; else, and with fewer than {FEWEST} "
-        "test scenes, it cannot be told."
+        "test scenes, it cannot be told. Figures are of all seeds together, their matrices added."
     )
     return joined(element("p", said), element("dl", *(_claim(claim) for claim in record["claims"]), class_="claims"))
 
@@ -107,7 +106,8 @@ def _differences(record: Record) -> Markup:
     said = (
         "Scenes are drawn again, the same for both rows; in the test the two rows change places scene by scene. "
         "p (Holm) is adjusted for the number of rows. Neither says how another training would come out: the spread "
-        "over seeds does."
+        "over seeds does. Before, the matrices of a scene are added over the seeds that all rows have, so that these "
+        "figures are not quite the differences of means over seeds."
     )
     found = [difference_table(record, name) for name in record["resolutions"]]
     return joined(element("p", said), tables(*found)) if any(found) else Markup()

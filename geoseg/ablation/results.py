@@ -6,15 +6,17 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.ablation import paper
 from geoseg.ablation.claims import judge
 from geoseg.ablation.evaluate import NATIVE, RESOLUTIONS, Matrices, Tested, added
+from geoseg.ablation.paper import printed
 from geoseg.ablation.plan import BASELINE, AblationPlan, RunPlan
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
@@ -109,6 +111,11 @@ class Ablation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; docs/ablation.md has every key."""
+        return deepcopy(self._record)
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """Worked out once, as it takes resamples."""
         shown = self.resolutions[0]
         first = next(iter(self.runs))
         support = first_matrix(first, shown).support
@@ -138,7 +145,7 @@ class Ablation:
             "sweep": [dict(row) for row in self.sweep],
             "runs": [run.to_dict() for run in self.runs],
             "failed": [asdict(failure) for failure in self.failed],
-            "paper": paper.printed() if self.data["paper"] else None,
+            "paper": printed() if self.data["paper"] else None,
             "notes": self._notes(),
             "provenance": dict(self.provenance),
         }

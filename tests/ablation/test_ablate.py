@@ -197,11 +197,12 @@ def test_other_data_are_refused(
     ablated: geoseg.Ablation, folder: Path, ablate: Ablate, small_data: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(small_data, tmp_path / "same")
-    assert ablate(folder, tmp_path / "same", seeds=2).failed == ()
+    shutil.copytree(folder, tmp_path / "out")
+    assert ablate(tmp_path / "out", tmp_path / "same", seeds=2).failed == ()
     image = sorted((tmp_path / "same").rglob("*_sat.jpg"))[0]
     image.write_bytes(image.read_bytes() + b" ")
     with pytest.raises(UsageError, match="another set of files"):
-        ablate(folder, tmp_path / "same", seeds=2)
+        ablate(tmp_path / "out", tmp_path / "same", seeds=2)
 
 
 def test_a_run_of_other_settings_in_its_place_is_refused(
@@ -336,11 +337,12 @@ def test_the_paper_s_numbers_are_for_its_own_split() -> None:
     assert not module._is_the_papers(other, resolve_split(other, "paper"))
 
 
-def test_the_command_prints_tables(ablated: geoseg.Ablation, folder: Path, small_data: Path) -> None:
-    result = run(small_data, "-o", folder, *TYPED, "--seeds", 2)
+def test_the_command_prints_tables(ablated: geoseg.Ablation, folder: Path, small_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    result = run(small_data, "-o", tmp_path / "out", *TYPED, "--seeds", 2)
     mean = ablated.to_dict()["rows"]["focal"]["scores"]["network"]["mean_iou"]["pooled"]["mean"]
     assert f"{mean:.4f}" in result.stdout and "The paper's claims:" in result.stdout
-    run(small_data, "-o", folder, *TYPED, "--settings", "focal", code=2)
+    run(small_data, "-o", tmp_path / "out", *TYPED, "--settings", "focal", code=2)
 
 
 def test_added_matrices_are_of_each_scene() -> None:

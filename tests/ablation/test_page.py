@@ -1,0 +1,155 @@
+"""The page and the Markdown of an ablation: sound, loading nothing, with the figures of the JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import geoseg
+from geoseg.ablation.page import to_html
+from geoseg.ablation.report import to_markdown
+from geoseg.ablation.tables import class_table, confusion_of, score_table, share_table, to_text
+from geoseg.legend import DEEPGLOBE
+from geoseg.reporting.curves import HEIGHT, LEFT, RIGHT, WIDTH, Line, plot, ticks
+from geoseg.reporting.tables import confusion_table
+
+
+@pytest.fixture(scope="session")
+def record(ablated: geoseg.Ablation) -> dict[str, Any]:
+    return json.loads(json.dumps(ablated.to_dict()))
+
+
+@pytest.fixture(scope="session")
+def of_the_paper(ablated: geoseg.Ablation) -> dict[str, Any]:
+    """As though the data were the paper's split of DeepGlobe."""
+    return replace(ablated, data={**ablated.data, "paper": True}).to_dict()
+
+
+@pytest.fixture
+def page(ablated: geoseg.Ablation, folder: Path) -> str:
+    return (folder / "ablation.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_sound(page: str, reporting_tests: dict[str, Any]) -> None:
+    outline = reporting_tests["Outline"](page)
+    assert len(outline.all("h1")) == 1 and outline.all("html") == [{"lang": "en"}]
+    assert len(outline.all("caption")) == len(outline.all("table")) >= 12
+    assert all(len({len(row) for row in table}) == 1 for table in outline.tables)
+    assert all("alt" in image for image in outline.all("img"))
+    ids = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    assert {link["href"] for link in outline.all("a")} <= {f"#{name}" for name in ids}
+
+
+def test_nothing_runs_and_nothing_is_loaded(page: str, reporting_tests: dict[str, Any]) -> None:
+    outline = reporting_tests["Outline"](page)
+    assert outline.all("script") == [{"type": "application/json", "id": "ablation"}]
+    assert not [a for _, attributes in outline.elements for a in attributes if a.startswith("on")]
+    sources = [e[1][key] for e in outline.elements for key in ("src", "href") if key in e[1]]
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_the_json_inside_is_the_record(page: str, record: dict[str, Any], reporting_tests: dict[str, Any]) -> None:
+    (inside,) = reporting_tests["Outline"](page).texts["script"]
+    assert json.loads(inside) == record
+
+
+def test_the_page_shows_three_scenes_under_every_row(page: str, reporting_tests: dict[str, Any]) -> None:
+    told = [image["alt"].split(" of ")[0] for image in reporting_tests["Outline"](page).all("img")]
+    assert told == ["Image", "Truth", "Baseline", "Focal"] * 3
+
+
+def test_curves_of_every_row(page: str, reporting_tests: dict[str, Any]) -> None:
+    plots = [one for one in reporting_tests["Outline"](page).all("svg") if one["class"] == "plot"]
+    assert len(plots) == 4 and "IoU over epoch" in plots[0]["aria-label"]
+
+
+def test_where_rasters_are_gone_the_page_says_so(record: dict[str, Any]) -> None:
+    text = to_html(record, DEEPGLOBE, (), "no pictures: a.tif: gone")
+    assert "no pictures: a.tif: gone" in text
+
+
+def test_names_stay_names(ablated: geoseg.Ablation, reporting_tests: dict[str, Any]) -> None:
+    hostile = replace(
+        ablated,
+        data={**ablated.data, "folder": "</title><b>"},
+        failed=(geoseg.ablation.results.Failed("x", 0, "<i>no</i>"),),
+    )
+    outline = reporting_tests["Outline"](to_html(hostile.to_dict(), hostile.legend))
+    assert not {"b", "i"} & {tag for tag, _ in outline.elements}
+
+
+def test_tables_hold_the_record_s_figures(record: dict[str, Any]) -> None:
+    table = score_table(record, "native")
+    assert table.head == ("figure", "what it is", "baseline", "focal")
+    pooled = record["rows"]["focal"]["scores"]["native"]["mean_iou"]["pooled"]
+    assert table.rows[0][3] == f"{pooled['mean']:.4f} ± {pooled['sd']:.4f}"
+    counts = confusion_table(confusion_of(record, "focal", "native"), "counts")
+    urban = record["rows"]["focal"]["confusion"]["native"]["counts"][0]
+    assert counts.rows[0][:3] == ("urban", f"{urban[0]:,}", f"{urban[1]:,}")
+    shares = share_table(record)
+    assert [row[0] for row in shares.rows] == list(DEEPGLOBE.names)
+    assert sum(float(row[1]) for row in shares.rows) == pytest.approx(100, abs=0.05)
+
+
+def test_the_paper_s_numbers_are_shown_for_its_own_data_alone(
+    record: dict[str, Any], of_the_paper: dict[str, Any], reporting_tests: dict[str, Any]
+) -> None:
+    assert record["paper"] is None and "Table 3," not in to_markdown(record)
+    rows = {row[0]: row[2:] for row in score_table(of_the_paper, "native").rows}
+    assert rows["paper, pooled"] == ("0.4177", "0.3796") and rows["paper, Table 3"] == ("0.2700", "0.2000")
+    pooled, image = (class_table(of_the_paper, "native", name) for name in ("pooled", "image-absent0"))
+    assert pooled.head[-3:] == ("paper: baseline", "paper: focal", "paper: augment")
+    assert pooled.rows[1][-3:] == ("0.6621", "0.5952", "0.6161")
+    assert image.rows[0][-4:] == ("0.4600", "0.3500", "0.4000", "0.5800")
+    assert len(class_table(of_the_paper, "native", "image").head) == 3
+    assert share_table(of_the_paper).rows[4][-1] == "3.11" and share_table(of_the_paper).rows[6][-1] == "n/a"
+    reporting_tests["Outline"](to_html(of_the_paper, DEEPGLOBE))
+
+
+def test_markdown_and_text(record: dict[str, Any]) -> None:
+    text = to_markdown(record)
+    for title in ("Scores", "Against the baseline", "The paper's claims", "Classes", "Errors and areas", "Confusion"):
+        assert f"\n## {title}\n" in text
+    for line in text.splitlines():
+        assert not re.search(r"\b(None|nan)\b", line)
+    assert to_text(record).startswith("Table 3: mean IoU at the network's own resolution")
+
+
+def test_the_page_in_a_browser(page: str, tmp_path: Path, reporting_tests: dict[str, Any]) -> None:
+    if reporting_tests["BROWSER"] is None:
+        pytest.skip("no chromium or google-chrome is installed")
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    seen = reporting_tests["browse"](tmp_path / "page.html")
+    assert (seen.console, seen.requests) == ([], [])
+    for width in (1280, 400):
+        assert reporting_tests["needed_width"](tmp_path / "page.html", width) <= width
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.123, [0, 0.05, 0.1, 0.15]),
+        (30, [0, 10, 20, 30]),
+        (0, [0, 1]),
+        (2.3, [0, 0.5, 1, 1.5, 2, 2.5]),
+    ],
+)
+def test_ticks_are_round_and_reach_the_highest(highest: float, expected: list[float]) -> None:
+    assert ticks(highest) == expected
+
+
+def test_a_plot_lies_in_its_frame() -> None:
+    drawn = plot("t", [Line("<a>", ((1, 0.0), (2, 0.5), (4, 1.0)), 0), Line("b", ((2, 0.3),), 7)], "epoch", "IoU")
+    points = [tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]+)"', drawn).group(1).split()]
+    assert points[0] == (pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 4, abs=0.06), pytest.approx(HEIGHT - 36))
+    assert points[-1] == (WIDTH - RIGHT, pytest.approx(12))
+    assert "<a>" not in drawn and "&lt;a&gt;" in drawn and "<circle" in drawn
+    assert plot("t", [Line("a", (), 0)], "epoch", "IoU") == ""
