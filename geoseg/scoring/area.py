@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import InputError, UsageError
+from geoseg.metrics import or_none
 
 OLOFSSON = "Olofsson et al. 2014 (strata are the map's classes)"
 STEHMAN = "Stehman 2014 (strata are not the map's classes)"
@@ -126,7 +127,7 @@ class AreaEstimates:
         value, error = figures.value[i], figures.error[i]
         parts = {"value": value, "standard_error": error, "half_width": self.z * error}
         parts |= {"low": figures.low[i], "high": figures.high[i]}
-        return {name: None if np.isnan(part) else float(part) for name, part in parts.items()}
+        return {name: or_none(part) for name, part in parts.items()}
 
 
 def olofsson_2014(
