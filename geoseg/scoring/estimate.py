@@ -302,7 +302,8 @@ def _remarks(found: AreaEstimates) -> tuple[str, ...]:
         return ()
     seen, alike = found.counts.sum(0) > 0, "has a standard error of 0, which is no certainty"
     named = {
-        "user's accuracy is 0 or 1, with Wilson's interval": (users.error == 0) & (users.low < users.high),
+        "user's accuracy has a standard error of 0, with Wilson's interval": (users.error == 0)
+        & (users.low < users.high),
         f"producer's accuracy {alike}": found.producers.error == 0,
         f"the area {alike}": (found.area.error == 0) & seen,
         "never seen in the reference, so the area of 0 has no interval": (found.mapped > 0) & ~seen,

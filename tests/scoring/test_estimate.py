@@ -443,7 +443,7 @@ def test_figures_that_say_less_than_they_seem_to_are_named(tmp_path: Path) -> No
     (tmp_path / "counts.csv").write_text("map,a,b,area_ha\na,9,0,5\nb,9,0,5\n")
     assert areas_from_counts(tmp_path / "counts.csv").notes == (
         "overall accuracy has a standard error of 0, with Wilson's interval",
-        "user's accuracy is 0 or 1, with Wilson's interval: a, b",
+        "user's accuracy has a standard error of 0, with Wilson's interval: a, b",
         "producer's accuracy has a standard error of 0, which is no certainty: a",
         "the area has a standard error of 0, which is no certainty: a",
         "never seen in the reference, so the area of 0 has no interval: b",
