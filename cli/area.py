@@ -12,6 +12,9 @@ from . import options
 
 log = logging.getLogger("geoseg")
 
+OF_POINTS = "legend", "label_field", "stratum_field", "drop_unlabelled"
+"""Parameters that mean nothing to counts."""
+
 
 @click.command()
 @click.argument("map_path", metavar="[MAP]", required=False, type=click.Path(path_type=Path))
@@ -67,6 +70,8 @@ def area(
 
     if (counts is None) == (map_path is None or sample is None) or (counts and (map_path or sample or key)):
         raise click.UsageError("give MAP and --sample, or --counts alone")
+    if counts is not None and (idle := options.given(OF_POINTS)):
+        raise click.UsageError(f"{', '.join(idle)} is for MAP and --sample: --counts has neither points nor a legend")
     if counts is not None:
         found = geoseg.areas_from_counts(counts, pixel_ha=pixel_ha, level=level)
     elif pixel_ha is not None:

@@ -51,7 +51,7 @@ class Accuracy(click.ParamType):
     help="How points are shared out; mixed: a least number of each class, the rest by area.",
 )
 @click.option("--min-per-class", type=click.IntRange(min=2), default=50, show_default=True, help="That least number.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same points.")
+@options.seed_of_draws
 @click.option(
     "--key",
     type=click.Path(path_type=Path),

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import click
+from click.core import ParameterSource
 
 
 def _be_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
     if quiet:
         context.ensure_object(dict)["progress"] = False
         logging.getLogger("geoseg").setLevel(logging.ERROR)
+
+
+def given(names: Iterable[str]) -> list[str]:
+    """As typed, the options of the running command that somebody gave, among those of the parameters ``names``."""
+    context = click.get_current_context()
+    typed = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    return [typed[name] for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
 
 
 # Both are also taken after the name of a command, where people type them.

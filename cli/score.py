@@ -73,6 +73,7 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     Both are class rasters or colour masks, or two folders of them, matched by stem. The map is laid onto the truth's
     grid by nearest neighbour where CRS, resolution or extent differ, and how is said.
     """
+    _require_bootstrap(given["draws"], given["reports"])
     import geoseg
     from geoseg.reporting.text import show
     from geoseg.reporting.worst import require_images
@@ -80,7 +81,7 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
 
     reports, images, overwrite = (given.pop(name) for name in ("reports", "images", "overwrite"))
     require_writable(reports, overwrite)
-    page = any(path.suffix.lower() == ".html" for path in reports)
+    page = _has_page(reports)
     if images and not page:
         raise click.UsageError("--images is for a --report that ends in .html")
     if images:
@@ -97,3 +98,14 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
         show(report.to_dict())
     else:
         click.echo(report.to_text())
+
+
+def _has_page(reports: tuple[Path, ...]) -> bool:
+    return any(path.suffix.lower() == ".html" for path in reports)
+
+
+def _require_bootstrap(draws: int | None, reports: tuple[Path, ...]) -> None:
+    """Blocks serve the pictures of a page, too; the rest says nothing without intervals."""
+    idle = options.given(("seed", "level") if _has_page(reports) else ("seed", "level", "block"))
+    if draws is None and idle:
+        raise click.UsageError(f"{', '.join(idle)} without --bootstrap: there are no intervals to draw")

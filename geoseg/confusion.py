@@ -160,8 +160,10 @@ class ConfusionMatrix:
         return metrics.column_percent(self.scored)
 
     def majority_baseline(self) -> tuple[int, float]:
-        """The most frequent scored class and the mean IoU of predicting nothing else."""
-        majority = int(self.support.argmax())
+        """The most frequent scored class and the mean IoU of predicting nothing else; NaN without scored truth."""
+        support = self.support
+        support[list(self.ignored)] = -1
+        majority = int(support.argmax())
         counts = np.zeros_like(self.counts)
         counts[:, majority] = self.counts.sum(1)
         return majority, ConfusionMatrix(counts, self.ignored).mean_iou()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from geoseg.errors import OutputError, ResourceError
+
+NO_PLACE = errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG
+"""Errors of the system that say that a file cannot be there, whatever room the disk has."""
 
 
 @contextmanager
@@ -15,15 +20,16 @@ def disk_errors(path: str | Path) -> Iterator[None]:
     """Turn the system's errors into OutputError, where there is no writing at ``path``, and ResourceError."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise OutputError(f"{path}: cannot be written there ({error.strerror})") from error
     except OSError as error:
+        if error.errno in NO_PLACE:
+            raise OutputError(f"{path}: cannot be written there ({error.strerror})") from error
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a whole file, or leave the old one as it was and raise OutputError or ResourceError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Not the file's own name with more to it: that may already be as long as names can be.
+    partial = path.with_name(f".{uuid4().hex}.partial")
     with disk_errors(path):
         try:
             partial.write_bytes(data)

@@ -10,6 +10,8 @@ stands there is an error of the row's class.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 Ignored = tuple[int, ...]
@@ -124,6 +126,11 @@ def overall(counts: np.ndarray, ignored: Ignored = ()) -> dict[str, np.ndarray]:
     means = {f"mean_{name}": mean_over_classes(values) for name, values in per_class(counts, ignored).items()}
     plain = (pixel_accuracy, kappa, frequency_weighted_iou, quantity_disagreement, allocation_disagreement)
     return means | {figure.__name__: figure(counts) for figure in plain}
+
+
+def or_none(value: float) -> float | None:
+    """A figure as JSON holds it: NaN becomes null."""
+    return None if math.isnan(value) else float(value)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -96,6 +96,8 @@ def test_the_majority_baseline_predicts_the_most_frequent_class() -> None:
 
 def test_an_ignored_class_is_no_majority() -> None:
     assert ConfusionMatrix(np.diag([3, 2, 90]), ignored=(2,)).majority_baseline() == (0, pytest.approx(3 / 5 / 2))
+    majority, value = ConfusionMatrix(np.diag([90, 0, 0]), ignored=(0,)).majority_baseline()
+    assert majority == 1 and np.isnan(value), "nothing is scored"
 
 
 @given(label_maps(4), label_maps(4), st.integers(1, 8), st.integers(1, 13))

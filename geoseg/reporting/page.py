@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from geoseg.legend import NO_CLASS, Legend
+from geoseg.metrics import or_none
 from geoseg.reporting.layout import (
     card,
     document,
@@ -207,7 +208,7 @@ def _view(view: View, legend: Legend) -> Markup:
     place, matrix = view.place, view.place.matrix
     where = "" if place.window is None else f", rows {place.window.row} to {place.window.row_stop}, "
     where += "" if place.window is None else f"columns {place.window.col} to {place.window.col_stop}"
-    figures = f"accuracy {figure(_number(matrix.pixel_accuracy()))}, mean IoU {figure(_number(matrix.mean_iou()))}"
+    figures = f"accuracy {figure(or_none(matrix.pixel_accuracy()))}, mean IoU {figure(or_none(matrix.mean_iou()))}"
     said = f"{count(place.wrong)} of {count(matrix.total)} scored pixels wrong; {figures}. {_most_often(view, legend)}"
     caption = element(
         "figcaption",
@@ -246,10 +247,6 @@ def _most_often(view: View, legend: Legend) -> str:
         return "Nothing is wrong."
     taken = f"taken for {legend.names[found]}" if found < len(legend) else "without a prediction"
     return f"Most often {legend.names[truth]} {taken} ({count(int(wrong[truth, found]))} px)."
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _made(record: Record, legend: Legend) -> Markup:

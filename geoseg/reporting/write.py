@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from geoseg.errors import GeosegError, OutputError, UsageError
-from geoseg.files import replace_file
+from geoseg.files import disk_errors, replace_file
 from geoseg.reporting.markdown import to_markdown
 from geoseg.reporting.page import PANEL, to_html
 from geoseg.reporting.spreadsheet import to_csv
@@ -41,16 +42,24 @@ def write_report(
 
 def require_writable(paths: Iterable[Path], overwrite: bool) -> None:
     """Raise UsageError or OutputError for files that ``write_report`` would refuse, before there is a report."""
-    paths = list(paths)
+    places = set()
     for path in paths:
-        if path.suffix.lower() not in ENDINGS:
-            raise UsageError(f"{path}: a report ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-        if path.exists() and not (overwrite and path.is_file()):
-            raise OutputError(f"{path}: exists; --overwrite replaces it" if path.is_file() else f"{path}: is a folder")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-        if paths.count(path) > 1:
-            raise UsageError(f"{path}: is named as a report twice")
+        with disk_errors(path):
+            _require_place(path, overwrite)
+            if path.resolve() in places:
+                raise UsageError(f"{path}: is named as a report twice")
+            places.add(path.resolve())
+
+
+def _require_place(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{path}: a report ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise OutputError(f"{path}: exists; --overwrite replaces it" if path.is_file() else f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: nothing can be written in the folder {path.parent}; change its permissions")
 
 
 def _encoded(report: Report, path: Path, images: Path | None) -> bytes:
@@ -61,7 +70,8 @@ def _encoded(report: Report, path: Path, images: Path | None) -> bytes:
         text = to_csv(record)
         # Spreadsheets take a file for the local encoding unless it begins with this mark.
         return text.encode("utf-8" if text.isascii() else "utf-8-sig")
-    return (to_markdown(record) if ending == ".md" else _page(report, images)).encode()
+    # Paths may hold bytes that are no UTF-8: they are shown as escapes.
+    return (to_markdown(record) if ending == ".md" else _page(report, images)).encode(errors="backslashreplace")
 
 
 def _page(report: Report, images: Path | None) -> str:

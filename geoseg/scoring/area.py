@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import InputError, UsageError
+from geoseg.metrics import or_none
 
 OLOFSSON = "Olofsson et al. 2014 (strata are the map's classes)"
 STEHMAN = "Stehman 2014 (strata are not the map's classes)"
+ROUNDING = 1e-14
+"""Standard errors of shares below it come from the order of sums."""
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
+class Estimate:
     """One estimated figure, or one a class, with its standard error and interval."""
 
     value: np.ndarray
@@ -49,13 +52,13 @@ class AreaEstimates:
     """(K, K) float64 estimated share of the whole area, rows map, columns reference; sums to 1."""
     mapped: np.ndarray
     """(K,) float64 area that the map gives each class, in hectares."""
-    area: Figures
+    area: Estimate
     """(K,) estimated true area of each class, in hectares."""
-    overall: Figures
+    overall: Estimate
     """() overall accuracy: share of the area that is mapped right."""
-    users: Figures
+    users: Estimate
     """(K,) user's accuracy: share of a class's mapped area that is right; NaN for a class that is not mapped."""
-    producers: Figures
+    producers: Estimate
     """(K,) producer's accuracy: share of a class's true area mapped so; NaN where the reference never saw it."""
     notes: tuple[str, ...] = ()
     """What was said on the way: points left out, which strata."""
@@ -120,11 +123,11 @@ class AreaEstimates:
         record = {name: self._record(figure, i) for name, figure in figures.items()}
         return {"mapped_ha": float(self.mapped[i])} | record | units
 
-    def _record(self, figures: Figures, i: int | tuple[()]) -> dict[str, float | None]:
+    def _record(self, figures: Estimate, i: int | tuple[()]) -> dict[str, float | None]:
         value, error = figures.value[i], figures.error[i]
         parts = {"value": value, "standard_error": error, "half_width": self.z * error}
         parts |= {"low": figures.low[i], "high": figures.high[i]}
-        return {name: None if np.isnan(part) else float(part) for name, part in parts.items()}
+        return {name: or_none(part) for name, part in parts.items()}
 
 
 def olofsson_2014(
@@ -148,7 +151,7 @@ def olofsson_2014(
         pixels: (K,) pixels of each class in the map, where known: a class of which every pixel was sampled has no
             sampling error. No other finite-population factor is applied, as in the article.
 
-    User's accuracies of 0 and 1, whose standard error is 0, have Wilson's interval. Raises InputError: shapes, a
+    Overall and user's accuracies whose standard error is 0 have Wilson's interval. Raises InputError: shapes, a
     mapped class with fewer than two sample units, units of a class without an area, more units than pixels.
     """
     counts, mapped = np.asarray(counts), np.asarray(mapped, float)
@@ -198,7 +201,7 @@ def stehman_2014(
     return _estimate(sample, tuple(classes), mapped, level, STEHMAN)
 
 
-def wilson_interval(share: float, units: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(share: float, units: float, level: float = 0.95) -> tuple[float, float]:
     """The interval of a single proportion seen in ``units`` independent units (Wilson 1927); wide enough at 0 and 1."""
     z2 = _z(level) ** 2
     middle, half = share + z2 / (2 * units), math.sqrt(z2 * (share * (1 - share) + z2 / (4 * units)) / units)
@@ -250,7 +253,8 @@ class _Sample:
         off = value - self._means(value)[self.stratum]
         squares = np.bincount(self.stratum, self.count * off**2, minlength=len(self.sizes))
         variance = squares / np.maximum(self.taken - 1, 1) / np.maximum(self.taken, 1)
-        return math.sqrt((self.weights**2 * self.finite * variance).sum())
+        error = math.sqrt((self.weights**2 * self.finite * variance).sum())
+        return error if error > ROUNDING else 0.0
 
     def ratio(self, part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
         """Share of ``whole`` that is ``part`` and its standard error (equations 27 and 28); NaN where there is none."""
@@ -259,6 +263,20 @@ class _Sample:
             return math.nan, math.nan
         ratio = self.share(part) / base
         return ratio, self.error(part - ratio * whole) / base
+
+    def wilson(self, part: np.ndarray, whole: np.ndarray, level: float) -> tuple[float, float]:
+        """Wilson's interval of ``ratio`` for a ``part`` of a ``whole``, both 0 or 1; strata seen whole are certain.
+
+        Units count by what they stand for: as (sum of w)^2 / (sum of w^2) units of equal weight (Kish 1965).
+        """
+        weight = whole * (self.weights / np.maximum(self.taken, 1))[self.stratum]
+        open_ = np.where(self.finite[self.stratum] > 0, self.count * weight, 0)
+        value, base = self.ratio(part * whole, whole)[0], self.share(whole)
+        if not open_.any():
+            return value, value
+        share, uncertain = (open_ * part).sum() / open_.sum(), open_.sum() / base
+        low, high = wilson_interval(share, open_.sum() ** 2 / (open_ * weight).sum(), level)
+        return max(value - uncertain * (share - low), 0.0), min(value + uncertain * (high - share), 1.0)
 
     def _means(self, value: np.ndarray) -> np.ndarray:
         sums = np.bincount(self.stratum, self.count * value, minlength=len(self.sizes))
@@ -272,10 +290,10 @@ def _estimate(
         raise UsageError(f"the confidence level lies between 0 and 1, got {level}")
     number, total = range(len(classes)), float(sample.sizes.sum())
     right, everything = sample.mapped == sample.reference, np.ones(len(sample.count))
-    is_map, is_reference = ([side == k for k in number] for side in (sample.mapped, sample.reference))
-    users = [sample.ratio(1.0 * (right & here), 1.0 * here) for here in is_map]
-    producers = [sample.ratio(1.0 * (right & here), 1.0 * here) for here in is_reference]
-    areas = total * np.array([sample.ratio(1.0 * here, everything) for here in is_reference])
+    is_map, is_reference = (np.array([1.0 * (side == k) for k in number]) for side in (sample.mapped, sample.reference))
+    users, producers = ([sample.ratio(right * here, here) for here in side] for side in (is_map, is_reference))
+    areas = total * np.array([sample.ratio(here, everything) for here in is_reference])
+    overall = _wald(np.array(sample.ratio(1.0 * right, everything)), level)
     counts, proportions = _matrices(sample, len(classes))
     return AreaEstimates(
         classes,
@@ -284,10 +302,10 @@ def _estimate(
         counts,
         proportions,
         proportions.sum(1) * total if mapped is None else mapped,
-        _figures(areas, level, total),
-        _figures(np.array(sample.ratio(1.0 * right, everything)), level),
-        _with_wilson(_figures(np.array(users), level), sample, level),
-        _figures(np.array(producers), level),
+        _wald(areas, level, total),
+        _with_wilson(overall, sample, everything, level),
+        _with_wilson(_wald(np.array(users), level), sample, is_map, level),
+        _wald(np.array(producers), level),
     )
 
 
@@ -298,22 +316,20 @@ def _matrices(sample: _Sample, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return both[0].astype(np.int64), both[1]
 
 
-def _figures(pairs: np.ndarray, level: float, most: float = 1.0) -> Figures:
+def _wald(pairs: np.ndarray, level: float, most: float = 1.0) -> Estimate:
     """From (..., 2) values and standard errors; the interval is Wald's, cut to what is possible."""
     value, error = pairs[..., 0], pairs[..., 1]
     half = _z(level) * error
-    return Figures(value, error, np.clip(value - half, 0, most), np.clip(value + half, 0, most))
+    return Estimate(value, error, np.clip(value - half, 0, most), np.clip(value + half, 0, most))
 
 
-def _with_wilson(users: Figures, sample: _Sample, level: float) -> Figures:
-    """A share of 0 or 1 has a standard error of 0, and yet it is not certain unless every pixel was seen."""
-    low, high = users.low.copy(), users.high.copy()
-    uncertain = sample.finite[sample.stratum] > 0
-    for k in np.flatnonzero(np.isin(users.value, (0.0, 1.0))):
-        units = int(sample.count[(sample.mapped == k) & uncertain].sum())
-        if units:
-            low[k], high[k] = wilson_interval(users.value[k], units, level)
-    return replace(users, low=low, high=high)
+def _with_wilson(found: Estimate, sample: _Sample, wholes: np.ndarray, level: float) -> Estimate:
+    """A share right of each of ``wholes`` (..., cells): with a standard error of 0 it is still not certain."""
+    low, high = np.array(found.low), np.array(found.high)
+    for k in np.ndindex(low.shape):
+        if found.error[k] == 0:
+            low[k], high[k] = sample.wilson(sample.mapped == sample.reference, wholes[k], level)
+    return replace(found, low=low, high=high)
 
 
 def _require_counts(counts: np.ndarray, mapped: np.ndarray) -> None:
@@ -342,6 +358,6 @@ def _z(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def _interval(figures: Figures, i: int | tuple[()]) -> str:
+def _interval(figures: Estimate, i: int | tuple[()]) -> str:
     value = figures.value[i]
     return "n/a" if np.isnan(value) else f"{value:.4f} ({figures.low[i]:.4f}-{figures.high[i]:.4f})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,8 +31,10 @@ class Scenes:
     def of(cls, matrices: Iterable[ConfusionMatrix]) -> Scenes:
         """The scenes of a report's matrices; raises InputError where there is none or legends differ."""
         matrices = list(matrices)
+        if not matrices:
+            raise InputError("nothing was scored: no scene or block has truth of a class that counts")
         if len({(matrix.classes, matrix.ignored) for matrix in matrices}) != 1:
-            raise InputError(f"scenes of one legend are needed, got {len(matrices)} matrices of none or several")
+            raise InputError("scenes of one legend are needed, and these are of several")
         return cls(np.stack([matrix.scored for matrix in matrices]), matrices[0].ignored)
 
     def __len__(self) -> int:
@@ -42,6 +45,11 @@ class Scenes:
         there = metrics.total(self.counts) > 0
         return Scenes(self.counts[there], self.ignored) if there.any() else self
 
+    @cached_property
+    def _flat(self) -> np.ndarray:
+        """(n, K * (K + 1)) float64 of the counts: converted once, multiplied with many weights."""
+        return self.counts.reshape(len(self), -1).astype(np.float64)
+
     @property
     def once(self) -> np.ndarray:
         """(n,) float64 weights that take each scene once."""
@@ -49,8 +57,7 @@ class Scenes:
 
     def pooled(self, weights: np.ndarray) -> np.ndarray:
         """(..., K, K + 1) float64: the sum of the matrices under (..., n) weights; exact below 2**53 pixels."""
-        flat = self.counts.reshape(len(self), -1).astype(np.float64)
-        return (weights @ flat).reshape(*weights.shape[:-1], *self.counts.shape[1:])
+        return (weights @ self._flat).reshape(*weights.shape[:-1], *self.counts.shape[1:])
 
 
 @dataclass(frozen=True, eq=False)

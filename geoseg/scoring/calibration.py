@@ -11,6 +11,7 @@ import numpy as np
 
 from geoseg.errors import InputError, UsageError
 from geoseg.legend import NO_CLASS, NODATA
+from geoseg.metrics import or_none
 from geoseg.raster.scores import SCORE_STEPS, ScoresKind
 
 CELLS = 2520
@@ -201,13 +202,13 @@ class Reliability:
         table, each = self.bins(bins), self.class_ece(bins)
         return {
             "pixels": self.total,
-            "ece": _null(self.ece(bins)),
-            "rms": _null(self.rms(bins)),
-            "maximum": _null(self.maximum(bins)),
-            "class_ece": None if each is None else [_null(value) for value in each],
+            "ece": or_none(self.ece(bins)),
+            "rms": or_none(self.rms(bins)),
+            "maximum": or_none(self.maximum(bins)),
+            "class_ece": None if each is None else [or_none(value) for value in each],
             "bins": [
                 {"low": float(low), "high": float(high), "pixels": int(count)}
-                | {"confidence": _null(confidence), "accuracy": _null(accuracy)}
+                | {"confidence": or_none(confidence), "accuracy": or_none(accuracy)}
                 for low, high, count, confidence, accuracy in zip(*table, strict=True)
             ],
         }
@@ -264,7 +265,3 @@ def _checked_scores(
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     ratio = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     return np.divide(part, whole, out=ratio, where=whole > 0)
-
-
-def _null(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
@@ -12,6 +11,7 @@ from typing import Any
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError
 from geoseg.legend import Legend
+from geoseg.metrics import or_none
 from geoseg.scoring.averages import AVERAGES, Figures, Scenes, iou_name
 from geoseg.scoring.intervals import Interval, Intervals, Resampling, bootstrap_difference
 from geoseg.scoring.permutation import SignFlip, sign_flip
@@ -131,7 +131,7 @@ class Comparison:
 
     def _class(self, i: int) -> dict[str, Record]:
         a, b = (figures.per_class for figures in self.figures)
-        tests = {"iou": {"p": float(self.test.iou[i]), "p_holm": float(self.test.iou_holm[i])}}
+        tests = {"iou": {"p": self.test.iou[i], "p_holm": self.test.iou_holm[i]}}
         return {
             name: _record(a[name][i], b[name][i], intervals[i], tests.get(name, {}))
             for name, intervals in self.differences.per_class.items()
@@ -236,8 +236,8 @@ def _require_same_truth(
 
 def _record(a: float, b: float, interval: Interval, tests: Mapping[str, float]) -> Record:
     spread = {"low": interval.low, "high": interval.high, "undefined": interval.undefined}
-    values = {"a": float(a), "b": float(b), "difference": interval.estimate} | spread | dict(tests)
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+    values = {"a": a, "b": b, "difference": interval.estimate} | spread | dict(tests)
+    return {name: or_none(value) for name, value in values.items()}
 
 
 def _cells(record: Record) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -83,24 +83,27 @@ def sample_size(weights: np.ndarray, users: np.ndarray, target_se: float) -> int
     return math.ceil((np.sum(weights * np.sqrt(users * (1 - users))) / target_se) ** 2)
 
 
-def allocate(total: int, weights: np.ndarray, method: Allocation, least: int = 50) -> np.ndarray:
-    """(K,) int64 points of each class, ``total`` in all.
+def allocate(
+    total: int, weights: np.ndarray, method: Allocation, least: int = 50, pixels: np.ndarray | None = None
+) -> np.ndarray:
+    """(K,) int64 points of each class, ``total`` in all, or as many as there are pixels.
 
     Args:
         weights: (K,) share of the area of each class, none of them 0.
         method: "equal"; "proportional" to the area, but at least 2; "mixed": at least ``least`` of each class, the
             rest in proportion to the area of the classes that have more (Olofsson et al. 2014, section 5.1.2).
+        pixels: (K,) pixels of each class, none of them 0: none gets more, and what it does not take goes to the others.
 
     Raises UsageError where ``total`` does not suffice for the least of every class.
     """
-    floor = {"equal": LEAST, "proportional": LEAST, "mixed": max(least, LEAST)}[method]
-    if total < floor * len(weights):
+    floor, most = _floor(method, least), np.full(len(weights), np.inf) if pixels is None else np.asarray(pixels)
+    low, high = np.minimum(floor, most), np.minimum(total, most)
+    if total < low.sum():
         raise UsageError(
             f"{total} points do not suffice for {floor} of each of {len(weights)} classes; ask for at least "
-            f"{floor * len(weights)}" + (" or fewer per class (--min-per-class)" if method == "mixed" else "")
+            f"{low.sum():.0f}" + (" or fewer per class (--min-per-class)" if method == "mixed" else "")
         )
-    shares = np.ones(len(weights)) if method == "equal" else np.asarray(weights, float)
-    return _whole(_with_floor(total, shares / shares.sum(), floor))
+    return _whole(_shared_out(total, np.ones(len(weights)) if method == "equal" else weights, low, high))
 
 
 def design_sample(
@@ -137,14 +140,17 @@ def design_sample(
 
     Raises InputError for an unusable map, UsageError for a design that cannot be, OutputError.
     """
+    if allocation not in get_args(Allocation):
+        raise UsageError(f"no allocation {allocation!r}; there are {', '.join(get_args(Allocation))}")
+    if seed < 0:
+        raise UsageError(f"a seed is a whole number >= 0, got {seed}")
     _require_outputs(output, key, overwrite)
     with ClassMap(map, legend, progress) as strata:
         users = _expected_users(strata.classes, expected_ua, class_ua or {})
         pixels, hectares = _count(strata)
-        wanted, notes = _resolve_units(pixels, hectares, size, target_se, users, allocation, min_per_class)
-        units = np.minimum(wanted, pixels)
+        units, notes = _resolve_units(pixels, hectares, size, target_se, users, allocation, min_per_class)
         points = _draw(strata, pixels, hectares, units, seed)
-    notes = (*strata.notes, *notes, *_say_whole(strata.classes, wanted, pixels))
+    notes = (*strata.notes, *_say_whole(strata.classes, units, pixels), *notes)
     record = {"map": Path(strata.name).name, "allocation": allocation, "seed": seed}
     design = SampleDesign(strata.classes, pixels, hectares, units, points, record, notes)
     if output is not None:
@@ -245,26 +251,32 @@ def _resolve_units(
     allocation: Allocation,
     min_per_class: int,
 ) -> tuple[np.ndarray, list[str]]:
-    """(K,) points wanted of each class, none of a class that the map does not hold; and what there is to say."""
+    """(K,) points of each class, none of a class that the map does not hold; and what there is to say."""
     if (size is None) == (target_se is None):
         raise UsageError("give either the number of points (--size) or the standard error to reach (--target-se)")
     here = pixels > 0
     weights, notes = hectares[here] / hectares.sum(), []
     if target_se is not None:
         needed = sample_size(weights, users[here], target_se)
-        least = (max(min_per_class, LEAST) if allocation == "mixed" else LEAST) * int(here.sum())
-        size = max(needed, least)
+        size = max(needed, int(np.minimum(_floor(allocation, min_per_class), pixels[here]).sum()))
         notes.append(f"{needed} points give a standard error of {target_se:g} of overall accuracy, drawn in proportion")
         if size > needed:
             notes.append(f"{size} points are drawn, so that every class has its least")
-    wanted = np.zeros(len(pixels), np.int64)
-    wanted[here] = allocate(size, weights, allocation, min_per_class)
-    return wanted, notes
+    units = np.zeros(len(pixels), np.int64)
+    units[here] = allocate(size, weights, allocation, min_per_class, pixels[here])
+    if units.sum() < size:
+        notes.append(f"{size} points were wanted, and the map has {units.sum()} pixels of its classes: all are drawn")
+    return units, notes
 
 
-def _say_whole(classes: tuple[str, ...], wanted: np.ndarray, pixels: np.ndarray) -> list[str]:
-    whole = np.flatnonzero((wanted >= pixels) & (pixels > 0))
-    return [f"{classes[k]}: {wanted[k]} points wanted, all of its {pixels[k]} pixels taken" for k in whole]
+def _floor(method: Allocation, least: int) -> int:
+    """The least points of a class that has as many pixels."""
+    return max(least, LEAST) if method == "mixed" else LEAST
+
+
+def _say_whole(classes: tuple[str, ...], units: np.ndarray, pixels: np.ndarray) -> list[str]:
+    whole = np.flatnonzero((units == pixels) & (pixels > 0))
+    return [f"{classes[k]}: every pixel that it has is drawn ({pixels[k]})" for k in whole]
 
 
 def _expected_users(classes: tuple[str, ...], expected: float, by_class: Mapping[str, float]) -> np.ndarray:
@@ -274,17 +286,12 @@ def _expected_users(classes: tuple[str, ...], expected: float, by_class: Mapping
     return np.array([by_class.get(name, expected) for name in classes])
 
 
-def _with_floor(total: int, shares: np.ndarray, floor: int) -> np.ndarray:
-    """(K,) points, not whole: in proportion, but ``floor`` where that would be more."""
-    small = np.zeros(len(shares), bool)
-    while not small.all():
-        rest = total - floor * small.sum()
-        points = np.where(small, floor, rest * shares / shares[~small].sum())
-        below = ~small & (points < floor)
-        if not below.any():
-            return points
-        small |= below
-    return np.full(len(shares), float(floor))
+def _shared_out(total: int, shares: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(K,) points, not whole: in proportion to the shares, but from ``low`` to ``high``; all ``high`` at most."""
+    # Between the factors at which a class reaches an end, the sum is a straight line of the factor.
+    factors = np.sort(np.concatenate([low / shares, high / shares]))
+    sums = [np.clip(factor * shares, low, high).sum() for factor in factors]
+    return np.clip(np.interp(total, sums, factors) * shares, low, high)
 
 
 def _whole(points: np.ndarray) -> np.ndarray:

@@ -296,11 +296,20 @@ def _by_other_strata(
 
 def _remarks(found: AreaEstimates) -> tuple[str, ...]:
     """Figures that say less than they seem to."""
-    users, units = found.users, found.counts.sum(0)
-    wilson = [name for k, name in enumerate(found.classes) if users.error[k] == 0 and users.low[k] < users.high[k]]
-    unseen = [name for k, name in enumerate(found.classes) if found.mapped[k] and not units[k]]
-    remarks = [f"user's accuracy is 0 or 1, with Wilson's interval: {', '.join(wilson)}"] if wilson else []
-    remarks += [f"never seen in the reference, so the area of 0 has no interval: {', '.join(unseen)}"] if unseen else []
+    overall, users = found.overall, found.users
+    if overall.low == overall.high:
+        # Every pixel was seen.
+        return ()
+    seen, alike = found.counts.sum(0) > 0, "has a standard error of 0, which is no certainty"
+    named = {
+        "user's accuracy has a standard error of 0, with Wilson's interval": (users.error == 0)
+        & (users.low < users.high),
+        f"producer's accuracy {alike}": found.producers.error == 0,
+        f"the area {alike}": (found.area.error == 0) & seen,
+        "never seen in the reference, so the area of 0 has no interval": (found.mapped > 0) & ~seen,
+    }
+    remarks = ["overall accuracy has a standard error of 0, with Wilson's interval"] if overall.error == 0 else []
+    remarks += [f"{said}: {', '.join(np.array(found.classes)[here])}" for said, here in named.items() if here.any()]
     return tuple(remarks)
 
 

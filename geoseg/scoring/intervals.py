@@ -95,7 +95,7 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | None]:
         """As JSON holds it: NaN becomes null."""
-        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+        return {name: metrics.or_none(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ class SignFlip:
     """Two-sided p-values of the pooled figures of two maps, were their matrices exchangeable within each scene."""
 
     mean_iou: float
-    """Of the difference in mean IoU."""
+    """Of the difference in mean IoU; NaN where nothing is scored, as the next."""
     pixel_accuracy: float
     """Of the difference in pixel accuracy."""
     iou: np.ndarray
@@ -82,9 +82,12 @@ def holm(p: np.ndarray) -> np.ndarray:
 def _as_large(
     before: Scenes, after: Scenes, moved: np.ndarray, exchanges: Iterator[np.ndarray]
 ) -> tuple[np.ndarray, int]:
-    """(2 + K,) exchanges of the moved scenes whose differences are as large as those found; and of how many."""
+    """(2 + K,) exchanges of the moved scenes whose differences are as large as those found; and of how many.
+
+    NaN where no difference was found, because there is no figure.
+    """
     found = np.abs(_differences(before, after, np.zeros((1, len(before)))))
-    hits, count = np.zeros(found.shape[1], np.int64), 0
+    hits, count = np.where(np.isnan(found[0]), np.nan, 0.0), 0
     for some in exchanges:
         flips = np.zeros((len(some), len(before)))
         flips[:, moved] = some

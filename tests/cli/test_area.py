@@ -51,9 +51,7 @@ def test_from_a_map_to_areas(map_path: Path, key: list[str]) -> None:
     names = np.where(np.arange(len(sample)) % 5 == 0, "roof", "meadow").astype(object)
     write_points(sample.with_columns(reference=names), points)
     result = run("area", map_path, "--sample", points, *legend, *key, "--level", 0.9)
-    assert (
-        "overall accuracy" in result.stdout and "Olofsson et al. 2014" in result.stdout and "90 % +-" in result.stdout
-    )
+    assert all(words in result.stdout for words in ("overall accuracy", "Olofsson et al. 2014", "90 % +-"))
     record = json.loads(run("area", map_path, "--sample", points, *legend, *key, "--json", "-q").stdout)
     assert sum(c["area_ha"]["value"] for c in record["classes"].values()) == pytest.approx(sum(shares))
 
@@ -80,6 +78,21 @@ def test_what_contradicts_itself_is_a_usage_error(words: list[str]) -> None:
 def test_a_design_needs_one_size(map_path: Path, words: list[str]) -> None:
     legend = ("--legend", map_path.parent / "legend.json")
     run("design", map_path, "-o", map_path.parent / "points.csv", *legend, *words, code=2)
+
+
+def test_a_seed_below_0_is_a_usage_error(map_path: Path) -> None:
+    words = ("design", map_path, "-o", map_path.parent / "points.csv", "--legend", map_path.parent / "legend.json")
+    assert "--seed" in run(*words, "--size", 120, "--seed", -1, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--legend", "deepglobe"], ["--label-field", "reference"], ["--stratum-field", "s"], ["--drop-unlabelled"]],
+)
+def test_options_of_a_map_are_refused_with_counts(tmp_path: Path, option: list[str]) -> None:
+    (tmp_path / "counts.csv").write_text("map,a,b,area_ha\na,45,5,1000\nb,2,48,3000\n")
+    result = run("area", "--counts", tmp_path / "counts.csv", *option, code=2)
+    assert f"{option[0]} is for MAP and --sample" in result.stderr
 
 
 def test_a_mask_as_sample_is_exit_3(map_path: Path) -> None:

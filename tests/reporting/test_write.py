@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,42 @@ def test_a_folder_a_missing_folder_and_one_name_twice_are_refused(tmp_path: Path
         require_writable([tmp_path / "nowhere" / "r.md"], overwrite=False)
     with pytest.raises(UsageError, match="twice"):
         require_writable([tmp_path / "r.json"] * 2, overwrite=False)
+
+
+def test_one_file_by_two_names_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (tmp_path / "r.json", Path("./link/r.json")):
+        with pytest.raises(UsageError, match="twice"):
+            require_writable([Path("r.json"), other], overwrite=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or not mode & os.W_OK)
+    with pytest.raises(OutputError, match="nothing can be written in the folder"):
+        require_writable([tmp_path / "r.json"], overwrite=False)
+
+
+def test_names_may_have_255_bytes(report: geoseg.Report, tmp_path: Path) -> None:
+    write_report(report, tmp_path / f"{'r' * 250}.json")
+    for path in (tmp_path / f"{'r' * 251}.json", tmp_path / ("f" * 256) / "r.json"):
+        with pytest.raises(OutputError, match=r"cannot be written there \(File name too long\)") as caught:
+            require_writable([path], overwrite=False)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".json", ".csv", ".md", ".html"])
+def test_names_that_are_no_utf_8_are_shown_in_escapes(report: geoseg.Report, tmp_path: Path, ending: str) -> None:
+    odd = os.fsdecode(b"caf\xe9.tif")
+    named = replace(
+        report,
+        pairs={odd: replace(next(iter(report.pairs.values())), prediction=odd)},
+        notes=(f"{odd}: shifted",),
+        provenance={"prediction": odd, "truth": odd, "legend": "x", "command": f"geoseg score {odd}"},
+    )
+    write_report(named, tmp_path / f"r{ending}")
+    text = (tmp_path / f"r{ending}").read_text(encoding="utf-8")
+    assert ("caf\\udce9" in text) == (ending != ".csv")
 
 
 def test_what_fails_leaves_the_old_report(
@@ -126,6 +164,27 @@ def test_the_command_checks_reports_before_it_scores(folders: Path, tmp_path: Pa
     run_score(*missing, "--report", tmp_path / "new.md", "--images", tmp_path, code=2)
     run_score(*missing, "--report", tmp_path / "new.html", "--images", tmp_path / "nowhere", code=3)
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix) == ["r.md"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seed", 0], "--seed"),
+        (["--level", 0.9, "--seed", 3], "--seed, --level"),
+        (["--block", 16], "--block"),
+        (["--block", 16, "--report", "r.md"], "--block"),
+        (["--level", 0.9, "--report", "r.html"], "--level"),
+    ],
+)
+def test_options_of_intervals_need_bootstrap(words: list, said: str, tmp_path: Path, run_score) -> None:
+    words = [tmp_path / word if str(word).startswith("r.") else word for word in words]
+    missing = tmp_path / "no.tif", tmp_path / "no2.tif"
+    assert f"{said} without --bootstrap" in run_score(*missing, *words, code=2).stderr
+    run_score(*missing, *words, "--bootstrap", 1000, code=3)
+
+
+def test_blocks_are_for_a_page_too(tmp_path: Path, run_score) -> None:
+    run_score(tmp_path / "no.tif", tmp_path / "no2.tif", "--block", 16, "--report", tmp_path / "r.html", code=3)
 
 
 def test_the_command_writes_each_report(folders: Path, legend_file: Path, tmp_path: Path, run_score) -> None:

@@ -187,6 +187,40 @@ def test_an_accuracy_of_0_or_1_has_wilson_s_interval() -> None:
     assert found.users.high[2] - 0.9 == pytest.approx(min(found.z * math.sqrt(0.09 / 9), 0.1))
 
 
+def test_a_sample_without_an_error_has_wilson_s_interval_overall() -> None:
+    found = olofsson_2014(np.diag([20, 30]), [75, 25])
+    units = 1 / (0.75**2 / 20 + 0.25**2 / 30)
+    assert (found.overall.value, found.overall.error) == (1, 0)
+    assert (found.overall.low, found.overall.high) == pytest.approx(wilson_interval(1, units))
+    assert found.overall.low < wilson_interval(1, 50)[0], "fewer than 50 units' worth, as most of the area has 20"
+    wrong = olofsson_2014(np.array([[0, 20], [30, 0]]), [75, 25])
+    assert (wrong.overall.low, wrong.overall.high) == pytest.approx(wilson_interval(0, units))
+
+
+def test_strata_that_are_all_right_or_all_wrong_are_not_certain_either() -> None:
+    # 0.1 and 0.3 are no binary fractions: without care, rounding would pass for a standard error.
+    found = olofsson_2014(np.array([[7, 0, 0], [0, 0, 9], [0, 0, 11]]), [10, 30, 60])
+    units = 1 / (0.1**2 / 7 + 0.3**2 / 9 + 0.6**2 / 11)
+    assert found.overall.error == found.producers.error[2] == 0
+    assert (found.overall.low, found.overall.high) == pytest.approx(wilson_interval(0.7, units))
+
+
+def test_what_was_seen_whole_is_certain() -> None:
+    found = olofsson_2014(np.diag([10, 4]), [50, 50], pixels=[40, 4])
+    low = wilson_interval(1, 10)[0]
+    assert (found.overall.low, found.overall.high) == pytest.approx((0.5 + 0.5 * low, 1))
+    census = olofsson_2014(np.array([[3, 1], [0, 4]]), [4, 4], pixels=[4, 4])
+    assert (census.overall.low, census.overall.high) == pytest.approx((7 / 8, 7 / 8))
+
+
+def test_strata_of_a_mapped_class_count_by_what_their_units_stand_for() -> None:
+    # Class 1 of the map: 2 units that stand for 45 ha each and 8 that stand for 1 ha each.
+    stratum, mapped = np.repeat([0, 1], [2, 10]), np.array([1] * 10 + [0] * 2)
+    found = stehman_2014(stratum, mapped, mapped, [90, 10], units=[9000, 1000], classes="ab")
+    units = (2 * 45 + 8) ** 2 / (2 * 45**2 + 8)
+    assert (found.users.low[1], found.users.high[1]) == pytest.approx(wilson_interval(1, units))
+
+
 def test_wilson_as_published() -> None:
     # Newcombe 1998, Table I: 81 of 263, and 0 of 20.
     assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

@@ -203,6 +203,16 @@ def test_a_truth_that_only_one_map_has_is_refused(folders: tuple[Path, Path, Pat
         geoseg.compare(a, b, truth, DEEPGLOBE)
 
 
+def test_without_scored_truth_nothing_is_tested(make_raster: MakeRaster) -> None:
+    codes = (5, 10, 20)
+    truth, a, b = (make_raster(np.full((37, 53), code, np.uint8), f"{code}.tif") for code in codes)
+    text = geoseg.compare(a, b, truth, CITY, draws=1000).to_text()
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert lines["mean IoU (pooled)"][-1] == lines["pixel accuracy"][-1] == lines["IoU of road"][-1] == "n/a"
+    with pytest.raises(InputError, match="nothing was scored"):
+        geoseg.compare(a, b, truth, CITY, draws=1000, block=16)
+
+
 def test_different_truth_pixels_are_refused() -> None:
     second = matrices(200)
     table = second["2.png"].counts.copy()

@@ -65,11 +65,38 @@ def test_allocations_add_up(method: str, total: int) -> None:
     assert found.sum() == total and found.min() >= (20 if method == "mixed" else 2)
 
 
+def test_what_a_class_has_no_pixels_for_goes_to_the_others() -> None:
+    shares = np.array([0.25, 0.25, 0.5])
+    assert allocate(150, shares, "mixed", 50, pixels=np.array([1, 1000, 1000])).tolist() == [1, 50, 99]
+    assert allocate(90, shares, "equal", pixels=np.array([7, 1000, 40])).tolist() == [7, 43, 40]
+    assert allocate(90, shares, "proportional", pixels=np.array([1000, 1000, 40])).tolist() == [25, 25, 40]
+    assert allocate(150, shares, "mixed", 50, pixels=np.array([3, 20, 60])).tolist() == [3, 20, 60], "all there are"
+
+
+@pytest.mark.parametrize("method", ["equal", "proportional", "mixed"])
+@pytest.mark.parametrize("seed", range(5))
+def test_allocations_within_the_pixels_add_up(method: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights, pixels = rng.dirichlet(np.full(5, 0.3)), rng.integers(1, 90, 5)
+    found = allocate(137, weights, method, 20, pixels=pixels)
+    assert found.sum() == min(137, pixels.sum()) and (found <= pixels).all()
+    assert (found >= np.minimum(20 if method == "mixed" else 2, pixels)).all()
+
+
 def test_too_few_points_are_refused_with_the_number_needed() -> None:
     with pytest.raises(UsageError, match="ask for at least 200 or fewer per class"):
         allocate(120, OLOFSSON, "mixed", 50)
     with pytest.raises(UsageError, match=r"ask for at least 8$"):
         allocate(7, OLOFSSON, "proportional")
+    with pytest.raises(UsageError, match=r"ask for at least 151 "):
+        allocate(120, OLOFSSON, "mixed", 50, pixels=np.array([1, 99, 99, 99]))
+
+
+def test_an_unknown_allocation_and_a_seed_below_0_are_refused(make_raster: MakeRaster) -> None:
+    with pytest.raises(UsageError, match="no allocation 'even'; there are proportional, equal, mixed"):
+        design_sample(make_raster(codes()), legend=LAND, size=200, allocation="even")
+    with pytest.raises(UsageError, match="seed is a whole number >= 0, got -1"):
+        design_sample(make_raster(codes()), legend=LAND, size=200, seed=-1)
 
 
 def test_a_target_decides_the_number(make_raster: MakeRaster) -> None:
@@ -179,10 +206,25 @@ def test_a_class_of_one_pixel(make_raster: MakeRaster) -> None:
     index = np.zeros((37, 53), np.uint8)
     index[30, 50] = 1
     drawn = design_sample(make_raster(LAND.encode(index)), legend=LAND, size=100)
-    assert drawn.units.tolist() == [50, 1, 0, 0] and drawn.notes == (
-        "class 1: 50 points wanted, all of its 1 pixels taken",
-    )
+    assert drawn.units.tolist() == [99, 1, 0, 0] and drawn.notes == ("class 1: every pixel that it has is drawn (1)",)
     assert drawn.points.columns["inclusion"][drawn.points.columns["code"] == 20].tolist() == [1]
+
+
+@pytest.mark.parametrize("options", [{"size": 99}, {"target_se": 0.001}])
+def test_a_map_of_fewer_pixels_than_points(make_raster: MakeRaster, options: dict) -> None:
+    index = np.zeros((7, 9), np.uint8)
+    index[:2] = 1
+    drawn = design_sample(make_raster(LAND.encode(index)), legend=LAND, min_per_class=5, **options)
+    assert drawn.units.tolist() == [45, 18, 0, 0]
+    wanted = options.get("size", 160_000)
+    assert drawn.notes[-1] == f"{wanted} points were wanted, and the map has {63} pixels of its classes: all are drawn"
+
+
+def test_a_target_counts_the_least_of_small_classes_as_what_they_have(make_raster: MakeRaster) -> None:
+    index = np.zeros((37, 53), np.uint8)
+    index[30, 50] = 1
+    drawn = design_sample(make_raster(LAND.encode(index)), legend=LAND, target_se=0.2)
+    assert drawn.units.tolist() == [50, 1, 0, 0]
 
 
 def test_a_map_without_pixels_of_a_class_is_refused(make_raster: MakeRaster) -> None:

@@ -442,6 +442,14 @@ def test_what_is_no_table_of_counts_is_refused(tmp_path: Path, text: str, pixel_
 def test_figures_that_say_less_than_they_seem_to_are_named(tmp_path: Path) -> None:
     (tmp_path / "counts.csv").write_text("map,a,b,area_ha\na,9,0,5\nb,9,0,5\n")
     assert areas_from_counts(tmp_path / "counts.csv").notes == (
-        "user's accuracy is 0 or 1, with Wilson's interval: a, b",
+        "overall accuracy has a standard error of 0, with Wilson's interval",
+        "user's accuracy has a standard error of 0, with Wilson's interval: a, b",
+        "producer's accuracy has a standard error of 0, which is no certainty: a",
+        "the area has a standard error of 0, which is no certainty: a",
         "never seen in the reference, so the area of 0 has no interval: b",
     )
+
+
+def test_a_sample_of_every_pixel_needs_no_remark(tmp_path: Path) -> None:
+    (tmp_path / "counts.csv").write_text("map,a,b,pixels\na,9,0,9\nb,9,0,9\n")
+    assert areas_from_counts(tmp_path / "counts.csv", pixel_ha=1).notes == ()

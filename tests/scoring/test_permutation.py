@@ -131,6 +131,12 @@ def test_an_ignored_class_is_not_tested() -> None:
     assert np.isnan(test.iou[0]) and test.iou_holm[1] == test.iou[1]
 
 
+def test_where_nothing_is_scored_there_is_nothing_to_test() -> None:
+    maps = [[ConfusionMatrix(m.counts, (0, 1)) for m in matrices] for matrices in pair(np.random.default_rng(8), 3)]
+    test = sign_flip(*maps)
+    assert np.isnan(p_values(test)).all() and (test.differing, test.smallest) == (0, 1)
+
+
 def test_holm_by_hand() -> None:
     p = np.array([0.04, math.nan, 0.01, 0.03, 0.5])
     # Sorted: .01 * 4, .03 * 3, .04 * 2 (not below the one before), .5 * 1.
