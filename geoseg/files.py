@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputError, ResourceError
+
+LOCK = ".lock"
+"""Name of the file by which a process holds a folder."""
 
 
 @contextmanager
@@ -19,6 +23,22 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written there ({error.strerror})") from error
     except OSError as error:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one process; it is made where it is missing. Raises OutputError where another one holds it."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"{folder}: is being written by another process; wait for it") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, data: bytes) -> None:
