@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from geoseg.errors import OutputError, ResourceError
 
 NO_PLACE = errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG
 """Errors of the system that say that a file cannot be there, whatever room the disk has."""
+LOCK = ".lock"
+"""Name of the file by which a process holds a folder."""
 
 
 @contextmanager
@@ -24,6 +27,22 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         if error.errno in NO_PLACE:
             raise OutputError(f"{path}: cannot be written there ({error.strerror})") from error
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one process; it is made where it is missing. Raises OutputError where another one holds it."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"{folder}: is being written by another process; wait for it") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, data: bytes) -> None:

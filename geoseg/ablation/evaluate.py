@@ -16,7 +16,7 @@ from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.dataset import Pair
 from geoseg.errors import InputError
 from geoseg.files import disk_errors, replace_file
-from geoseg.legend import NO_CLASS, Legend
+from geoseg.legend import Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import MODEL_FILE, load, model_sha256
@@ -89,7 +89,10 @@ class Tester:
         return matrix
 
     def _network(self, pair: Pair, segmenter: Segmenter) -> ConfusionMatrix:
-        """The scene as training saw it: area means for pixels, nearest for classes; a network pixel counts once."""
+        """The scene as training saw it: area means for pixels, nearest for classes; a network pixel counts once.
+
+        Truth without a prediction counts as missed, as in ``geoseg score``.
+        """
         config = segmenter.config
         with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
             shape = scaled(scene.grid.shape, config.window, config.size)
@@ -99,7 +102,6 @@ class Tester:
         side = {"window": config.size, "size": config.size}
         codes = predict(seen, segmenter, device=self.device, precision=self.precision, **side).codes
         index = self.legend.decode(codes, source=str(pair.image))
-        truth = np.where(seen.valid, truth, NO_CLASS).astype(np.uint8)
         return ConfusionMatrix.from_pair(truth, index, len(self.legend), self.legend.ignored)
 
     def _lacks_map(self, run: Path, pair: Pair) -> bool:

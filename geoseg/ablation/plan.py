@@ -12,8 +12,7 @@ from typing import Any
 from geoseg.datasets.dataset import Dataset, Pair
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.errors import InputError, UsageError
-from geoseg.files import disk_errors, replace_file
-from geoseg.training.run import require_makeable
+from geoseg.files import replace_file
 from geoseg.training.settings import SETTINGS, TrainingSettings, resolve_settings
 
 BASELINE = "baseline"
@@ -130,12 +129,9 @@ def begin(folder: Path, plan: AblationPlan, dataset: Dataset, split: Split) -> P
 
     Rows, seeds and the sweep may be others each time. Raises UsageError where data or options are others.
     """
-    require_makeable(folder)
     now = json.loads(json.dumps({"options": _said(plan.options), "data": _describe(dataset, split)}))
     before, path = _read(folder / PLAN_FILE), folder / SPLIT_FILE
     if before is None:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         stems = {part: [pair.stem for pair in getattr(split, part)] for part in ("train", "val", "test")}
         replace_file(path, json.dumps(stems).encode())
         replace_file(folder / PLAN_FILE, (json.dumps(now, indent=1) + "\n").encode())

@@ -19,9 +19,10 @@ from geoseg.datasets.dataset import Dataset, open_dataset
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.splits import Split, glnet_stems, resolve_split
 from geoseg.errors import GeosegError, UsageError
+from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.scoring.score import versions
-from geoseg.training.run import CONFIG_FILE, REPORT_FILE
+from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.train import SAMPLE_EPOCHS, train
 
 log = logging.getLogger("geoseg")
@@ -80,18 +81,20 @@ def ablate(
         options["epochs"] = SAMPLE_EPOCHS
     plan = AblationPlan(resolve_rows(settings), seeds, options | {"precision": precision} | _given(bands), sweep)
     parts, folder = split_once(dataset, split), Path(output)
-    split_file = begin(folder, plan, dataset, parts)
+    require_makeable(folder)
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, keep, device, precision)
     common = {"legend": legend, "bands": bands, "device": device, "precision": precision, "progress": progress}
-    maker = Maker(root, folder / RUNS_FOLDER, common | {"split": str(split_file)})
     failures = Failures()
-    runs = tuple(_make_all(plan, maker, tester, failures, progress))
-    swept = tuple(_sweep(plan, maker, failures))
-    made = versions() | ({"command": command} if command else {})
-    record = _data_record(dataset, parts)
-    result = Ablation(plan, dataset.legend, record, runs, tuple(failures.failed), swept, made)
-    write_reports(result, folder, {pair.stem: pair for pair in parts.test[:SHOWN_SCENES]})
+    with locked(folder):
+        split_file = begin(folder, plan, dataset, parts)
+        maker = Maker(root, folder / RUNS_FOLDER, common | {"split": str(split_file)})
+        runs = tuple(_make_all(plan, maker, tester, failures, progress))
+        swept = tuple(_sweep(plan, maker, failures))
+        made = versions() | ({"command": command} if command else {})
+        record = _data_record(dataset, parts)
+        result = Ablation(plan, dataset.legend, record, runs, tuple(failures.failed), swept, made)
+        write_reports(result, folder, {pair.stem: pair for pair in parts.test[:SHOWN_SCENES]})
     return result
 
 
@@ -189,7 +192,7 @@ def _given(bands: Sequence[int] | None) -> dict[str, Any]:
 
 def _data_record(dataset: Dataset, split: Split) -> dict[str, Any]:
     return {
-        "folder": dataset.root.name,
+        "folder": dataset.root.absolute().name,
         "synthetic": dataset.synthetic,
         "split": split.rule,
         "split_sha256": split.digest,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 
 import geoseg
@@ -19,7 +20,8 @@ from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.samples import LabelledScene, Samples
 from geoseg.datasets.splits import glnet_stems, resolve_split
-from geoseg.errors import InputError, ModelError, UsageError
+from geoseg.errors import InputError, ModelError, OutputError, UsageError
+from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE
 from geoseg.training.train import resolve_framing
 from geoseg.training.validation import validate
@@ -173,6 +175,41 @@ def test_a_scene_that_was_not_counted_is_predicted(
     )
     assert ablate(tmp_path / "out", seeds=2).to_dict() == ablated.to_dict()
     assert seen == [gone]
+
+
+def test_counts_of_another_model_are_not_taken(
+    ablated: geoseg.Ablation, folder: Path, ablate: Ablate, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "out")
+    runs = tmp_path / "out/runs"
+    shutil.copy(runs / "focal-seed1/test.json", runs / "focal-seed0/test.json")
+    assert ablate(tmp_path / "out", seeds=2).to_dict() == ablated.to_dict()
+
+
+def test_truth_without_data_in_the_image_is_missed_at_both_resolutions(
+    ablate: Ablate, make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(1)
+    scenes = {
+        str(i): (random.integers(1, 255, (3, 48, 48), np.uint8), np.full((48, 48), 10, np.uint8)) for i in range(3)
+    }
+    for _, codes in scenes.values():
+        codes[:, 24:] = 20
+    root = make_dataset(scenes, split={"train": ["0"], "val": ["1"], "test": ["2"]})
+    with rasterio.open(root / "images/2.tif", "r+") as dataset:
+        dataset.nodata = 0
+        dataset.write(np.zeros((3, 12, 48), np.uint8), window=((0, 12), (0, 48)))
+    found = ablate(tmp_path / "out", root, settings=["baseline"], size=16, norm="none", split=None)
+    for resolution, pixels in (("native", 12 * 48), ("network", 4 * 16)):
+        assert found.matrices("baseline", resolution)[0]["2"].missing == pixels
+
+
+def test_a_folder_is_held_by_one_process(ablate: Ablate, tmp_path: Path) -> None:
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="another process"):
+        ablate(tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        ablate(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
