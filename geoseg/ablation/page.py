@@ -130,7 +130,7 @@ def _curves(record: Record) -> Markup:
         ("IoU", "val_iou_", "IoU of each class on the validation scenes, mean over seeds"),
         ("loss", "", "Loss in training and validation, mean over seeds"),
     ):
-        plots = {row: _lines(record, row, prefix) for row in record["rows"]}
+        plots = {row: lines_of(record, row, prefix) for row in record["rows"]}
         if any(plots.values()):
             drawn = [
                 element("figure", element("figcaption", row), plot(row, lines, "epoch", up))
@@ -141,7 +141,8 @@ def _curves(record: Record) -> Markup:
     return joined(*parts)
 
 
-def _lines(record: Record, row: str, prefix: str) -> list[Line]:
+def lines_of(record: Record, row: str, prefix: str) -> list[Line]:
+    """Of one row, the mean over its seeds: IoU of each class with the prefix val_iou_, both losses without one."""
     histories = [run["history"] for run in record["runs"] if run["setting"] == row]
     if prefix:
         names = {f"{prefix}{name}": name for name in record["data"]["classes"]}

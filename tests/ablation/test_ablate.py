@@ -29,8 +29,8 @@ from geoseg_cli.main import cli
 
 Ablate = Callable[..., geoseg.Ablation]
 TYPED = (
-    *("--settings", "baseline,focal", "--width", 4, "--size", 32, "--epochs", 1, "--lr", 1e-2, "--norm", "batch"),
-    *("--split", "30/10/60", "--device", "cpu", "--precision", "fp32"),
+    *("--settings", "baseline,focal", "--width", 4, "--size", 32, "--epochs", 4, "--lr", 3e-2, "--norm", "batch"),
+    *("--batch-size", 1, "--split", "30/10/60", "--device", "cpu", "--precision", "fp32"),
 )
 """What ``ablate`` gives, as one types it."""
 
@@ -61,8 +61,9 @@ def test_figures_on_the_own_grid_are_those_of_score(
     split = resolve_split(open_dataset(small_data), "30/10/60", 0)
     matrices = []
     for pair in split.test:
-        geoseg.predict(pair.image, folder / "runs/focal-seed1", tmp_path / "map.tif", overwrite=True, device="cpu")
-        matrices.append(geoseg.score(tmp_path / "map.tif", pair.labels).matrix)
+        path, how = tmp_path / "map.tif", {"device": "cpu", "precision": "fp32", "overwrite": True}
+        geoseg.predict(pair.image, folder / "runs/focal-seed1", path, **how)
+        matrices.append(geoseg.score(path, pair.labels).matrix)
     found = ablated.to_dict()["rows"]["focal"]["scores"]["native"]
     assert found["mean_iou"]["pooled"]["seeds"][1] == pytest.approx(
         sum(matrices[1:], matrices[0]).mean_iou(), abs=1e-12
@@ -215,8 +216,8 @@ def test_a_folder_is_held_by_one_process(ablate: Ablate, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"lr": 1e-3}, r"another lr \(0.01, now 0.001\)"),
-        ({"epochs": None}, r"another epochs \(1, now not given\)"),
+        ({"lr": 1e-3}, r"another lr \(0.03, now 0.001\)"),
+        ({"epochs": None}, r"another epochs \(4, now not given\)"),
         ({"split": "40/10/50"}, r"other data \(another split\)"),
         ({"precision": "bf16"}, "another precision"),
     ],
@@ -247,10 +248,10 @@ def test_a_run_of_other_settings_in_its_place_is_refused(
 ) -> None:
     shutil.copytree(folder, tmp_path / "out")
     report = tmp_path / "out/runs/focal-seed0/report.json"
-    report.write_text(report.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    report.write_text(report.read_text().replace('"lr": 0.03', '"lr": 0.02'))
     found = ablate(tmp_path / "out")
     assert [run.plan.name for run in found.runs] == ["baseline-seed0"]
-    assert "was made with another lr (0.02, now 0.01)" in found.failed[0].error
+    assert "was made with another lr (0.02, now 0.03)" in found.failed[0].error
 
 
 def test_a_row_that_fails_stops_no_other(ablate: Ablate, small_data: Path, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_fixed_steps_are_those_of_every_row(ablate: Ablate, tmp_path: Path) -> N
 def test_rows_of_different_length_are_said(ablated: geoseg.Ablation) -> None:
     longer = replace(ablated.runs[1], training=ablated.runs[1].training | {"last": {"step": 9, "epoch": 1}})
     notes = replace(ablated, runs=(ablated.runs[0], longer)).to_dict()["notes"]
-    assert any("different numbers of optimiser steps (baseline 2, focal 9)" in note for note in notes)
+    assert any("different numbers of optimiser steps (baseline 16, focal 9)" in note for note in notes)
 
 
 def test_maps_are_kept_where_that_is_asked_for(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import geoseg
-from geoseg.ablation.page import to_html
+from geoseg.ablation.page import lines_of, to_html
 from geoseg.ablation.report import to_markdown
 from geoseg.ablation.tables import class_table, confusion_of, score_table, share_table, to_text
 from geoseg.legend import DEEPGLOBE
@@ -153,3 +153,12 @@ def test_a_plot_lies_in_its_frame() -> None:
     assert points[-1] == (WIDTH - RIGHT, pytest.approx(12))
     assert "<a>" not in drawn and "&lt;a&gt;" in drawn and "<circle" in drawn
     assert plot("t", [Line("a", (), 0)], "epoch", "IoU") == ""
+
+
+def test_lines_are_means_over_the_row_s_seeds(ablated: geoseg.Ablation, record: dict[str, Any]) -> None:
+    first, second = (run.history for run in ablated.runs if run.plan.setting == "focal")
+    training, validation = lines_of(record, "focal", "")
+    expected = [(a["epoch"], (a["val_loss"] + b["val_loss"]) / 2) for a, b in zip(first, second, strict=True)]
+    assert (training.name, validation.name) == ("training", "validation")
+    assert list(validation.points) == expected
+    assert {line.name for line in lines_of(record, "focal", "val_iou_")} <= set(DEEPGLOBE.names[:6])
