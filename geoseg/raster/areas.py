@@ -11,14 +11,14 @@ from rasterio.crs import CRS
 from geoseg.errors import InputError
 from geoseg.grid import ECCENTRICITY_2, SEMI_MAJOR, Grid, Window
 from geoseg.legend import NODATA, count_codes
-from geoseg.raster.projection import project
+from geoseg.raster.projection import Projection
 
 DEGREES = CRS.from_epsg(4326)
 CELL = 16, 1024
 """(rows, columns) of pixels that are given one area."""
 PROBES = 8
 """Pieces of either side of a window whose pixels' areas are looked at first."""
-EVEN = 2e-4
+EVEN = 5e-4
 """Share by which the areas of pixels may differ that are counted as one."""
 COARSE = 100.0
 """Metres per pixel above which a cell is one row high and no wider than ..."""
@@ -108,12 +108,13 @@ class AreaTally:
         """(longitude, latitude), (R, C) each, of corners of pixels."""
         row, col = np.meshgrid(rows, cols, indexing="ij")
         x, y = self.grid.transform @ (col.astype(float), row.astype(float))
-        return project(self.grid.crs, DEGREES, x, y)
+        return self._to_earth(x, y)
 
     def _find_place(self) -> bool:
         if not self.grid.georeferenced or self.grid.crs is None:
             return False
         try:
+            self._to_earth = Projection(self.grid.crs, DEGREES)
             corners = self._to_degrees(*(np.linspace(0, length, PROBES + 1) for length in self.grid.shape))
         except InputError:
             return False

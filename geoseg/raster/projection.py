@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pyproj
 import pyproj.exceptions
@@ -12,20 +10,24 @@ from rasterio.crs import CRS
 from geoseg.errors import InputError
 
 
-def project(source: CRS, target: CRS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(x, y) of places in ``source`` as (x, y) in ``target``, x being east or longitude in both, on any thread.
+class Projection:
+    """The way from one CRS to another, x being east or longitude in both; used on any thread.
 
-    NaN for both where a place has no coordinates there, as beyond what a projection shows. Raises InputError where no
-    way leads from the one CRS to the other.
+    Raises InputError where no way leads from the one to the other.
     """
-    try:
-        found = np.array(_way(source.to_wkt(version="WKT2_2019"), target.to_wkt(version="WKT2_2019")).transform(x, y))
-    except pyproj.exceptions.ProjError as error:
-        raise InputError(f"no way from {source.to_string()} to {target.to_string()} ({error})") from error
-    found[:, ~np.isfinite(found).all(0)] = np.nan
-    return found[0], found[1]
 
+    def __init__(self, source: CRS, target: CRS) -> None:
+        try:
+            texts = (crs.to_wkt(version="WKT2_2019") for crs in (source, target))
+            self._transformer = pyproj.Transformer.from_crs(*texts, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise InputError(f"no way from {source.to_string()} to {target.to_string()} ({error})") from error
 
-@lru_cache(maxsize=32)
-def _way(source: str, target: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(x, y) of places in the source as (x, y) in the target, float64 of their shape.
+
+        NaN for both where a place has no coordinates there, as beyond what a projection shows.
+        """
+        found = np.array(self._transformer.transform(x, y))
+        found[:, ~np.isfinite(found).all(0)] = np.nan
+        return found[0], found[1]

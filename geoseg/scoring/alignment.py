@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from geoseg.errors import GridMismatch
 from geoseg.grid import Grid, Window
 from geoseg.legend import NO_CLASS
 from geoseg.raster.labels import Labels
-from geoseg.raster.projection import project
+from geoseg.raster.projection import Projection
 from geoseg.raster.resample import nearest_positions
 
 Kind = Literal["same grid", "same size", "nearest", "warped"]
@@ -69,6 +70,10 @@ class Alignment:
         """True where both rasters have the same pixels."""
         return self.kind in ("same grid", "same size")
 
+    @cached_property
+    def _projection(self) -> Projection:
+        return Projection(self.truth.crs, self.prediction.crs)
+
     def positions(self, window: Window) -> Positions:
         """The prediction's pixels under a window of the truth."""
         if self.kind == "warped":
@@ -119,7 +124,7 @@ class Alignment:
     def _exact(self, window: Window, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """(2, R, C): the prediction's (row, col), with fractions, under centres of the truth's pixels; NaN for none."""
         col, row = np.meshgrid(cols + window.col + 0.5, rows + window.row + 0.5)
-        x, y = project(self.truth.crs, self.prediction.crs, *(self.truth.transform @ (col, row)))
+        x, y = self._projection(*(self.truth.transform @ (col, row)))
         cols, rows = ~self.prediction.transform @ (x, y)
         return np.stack([rows, _around_the_earth(cols, self.prediction)])
 

@@ -256,7 +256,7 @@ def test_areas_follow_each_class_where_pixels_shrink_towards_the_pole(make_raste
     exact = AreaTally(Grid(CRS.from_epsg(4326), place["transform"], truth.shape))
     exact.add(Window(0, 0, 50, 40), truth)
     assert exact.hectares[1] > 2 * exact.hectares[0]
-    assert np.diagonal(report.hectares)[:2] == pytest.approx(exact.hectares[:2], rel=3e-4)
+    assert np.diagonal(report.hectares)[:2] == pytest.approx(exact.hectares[:2], rel=5e-4)
 
 
 @pytest.mark.parametrize(("crs", "x", "y", "pixel"), [(4326, 5.0, 70.0, 0.003), (3857, 2e5, 8.4e6, 300.0)])
@@ -266,7 +266,7 @@ def test_areas_in_stretched_grids(make_raster: MakeRaster, crs: int, x: float, y
     report = score(make_raster(truth, "m.tif", **place), make_raster(truth, "t.tif", **place), DEEPGLOBE)
     exact = AreaTally(Grid(CRS.from_epsg(crs), place["transform"], truth.shape))
     exact.add(Window(0, 0, *truth.shape), truth)
-    assert np.diagonal(report.hectares)[:6] == pytest.approx(exact.hectares[:6], rel=2e-4)
+    assert np.diagonal(report.hectares)[:6] == pytest.approx(exact.hectares[:6], rel=5e-4)
 
 
 def test_a_grid_without_a_place_on_earth_is_scored_without_areas(make_raster: MakeRaster) -> None:
