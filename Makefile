@@ -26,6 +26,8 @@ lint: $(VENV)/installed-test
 bench: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/predict.py all
 	$(BIN)/python tests/benchmarks/agreement.py all
+	$(BIN)/python tests/benchmarks/score.py all
+	$(BIN)/python tests/benchmarks/train.py
 
 PYTHON_OLDEST ?= python3.11
 PYTHON_NEWEST ?= python3.13

@@ -298,6 +298,7 @@ def _say_learned(drawn: Drawn, names: Sequence[str]) -> str:
 
 def _say_others(row: str) -> Callable[[Drawn, Sequence[str]], str]:
     def say(drawn: Drawn, names: Sequence[str]) -> str:
+        """Of the classes but the dominant one, together and each."""
         each = zip(drawn.classes, _gains(drawn, row), strict=True)
         changes = ", ".join(f"{names[i]} {gain:+.4f}" for i, gain in each)
         means = [_mean_of_others(drawn, one) for one in (BASELINE, row)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -34,13 +33,11 @@ from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.quicklook import write_quicklook
-from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike
+from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
 
 log = logging.getLogger("geoseg")
-READERS = 4
-"""Most threads that read one scene."""
 
 Pending = Callable[[], ShardResult]
 
@@ -324,11 +321,6 @@ def _results(
                 else:
                     pending = run_shards(plan, list(group), scene, engine, readers, bar.update)
                     yield from ((True, one) for one in pending)
-
-
-def reader_count(scene: SceneLike) -> int:
-    one_strip = scene.block_shape[0] >= scene.grid.shape[0]
-    return 1 if scene.sequential or one_strip else min(READERS, os.cpu_count() or 1)
 
 
 def _require_unchanged(plan: Plan, scene: SceneLike) -> None:

@@ -21,6 +21,8 @@ from geoseg.raster.resample import area
 NodataRule = Literal["all", "any"]
 
 SEQUENTIAL_DRIVERS = ("JPEG", "PNG", "GIF", "BMP")
+READERS = 4
+"""Threads that read a scene, at most."""
 DECODED_AT_ONCE = 2 << 30
 """Bytes of the largest block, or of the largest file of a sequential format, that is read."""
 
@@ -253,6 +255,12 @@ class ArrayScene:
         digest.update(np.packbits(self.valid))
         what = {"kind": "array", "name": self.name, "shape": list(self.pixels.shape), "dtype": self.dtype}
         return what | {"bands": list(self.bands), "sha256": digest.hexdigest()}
+
+
+def reader_count(*scenes: SceneLike) -> int:
+    """Threads that may read scenes together: one, where rows of any are decoded from the first on, or all at once."""
+    in_order = any(scene.sequential or scene.block_shape[0] >= scene.grid.shape[0] for scene in scenes)
+    return 1 if in_order else min(READERS, os.cpu_count() or 1)
 
 
 def open_described(record: Mapping[str, Any]) -> SceneLike:

@@ -133,6 +133,7 @@ class _Labels:
 
     @classmethod
     def of(cls, strata: ClassMap) -> _Labels:
+        """Of the classes of a map and of what its legend ignores."""
         legend, numbers = strata.legend, dict(zip(strata.classes, range(len(strata.classes)), strict=True))
         names = {name: numbers.get(name, NO_CLASS) for name in legend.names}
         codes = {str(code): NO_CLASS for code in legend.ignore}

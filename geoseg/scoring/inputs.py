@@ -18,11 +18,11 @@ MASK_SUFFIXES = re.compile(r"(_mask|_sat|_pred|_scores)+$")
 
 def find_pairs(prediction: Path, truth: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Pairs of (map, truth): the two files, or the files of two folders by stem; and a note on what is left out."""
+    if not prediction.is_dir() and not truth.is_dir():
+        return [(prediction, truth)], []
     for path in (prediction, truth):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-    if not prediction.is_dir() and not truth.is_dir():
-        return [(prediction, truth)], []
     if not (prediction.is_dir() and truth.is_dir()):
         raise InputError(f"{prediction} and {truth}: two files or two folders, not one of each")
     maps, truths = _by_stem(prediction), _by_stem(truth)

@@ -14,6 +14,7 @@ import numpy as np
 from geoseg import metrics
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
+from geoseg.metrics import or_none
 from geoseg.reporting.tables import class_table, figure
 from geoseg.reporting.text import to_text
 from geoseg.scoring.averages import AVERAGES, AverageIoU, Scenes, average_iou
@@ -125,17 +126,17 @@ class Report:
         """
         majority, baseline = self.majority_baseline
         matrix, pairs = self.matrix, self.pairs.values()
-        overall = {name: _null(value) for name, value in metrics.overall(matrix.scored, matrix.ignored).items()}
-        means = {name: _null(float(average.mean)) for name, average in self.averages.items()}
+        overall = {name: or_none(value) for name, value in metrics.overall(matrix.scored, matrix.ignored).items()}
+        means = {name: or_none(float(average.mean)) for name, average in self.averages.items()}
         return {
             "schema": SCHEMA,
             "legend": self.legend.to_dict(),
             "average": self.average,
             **overall,
-            "mean_iou": _null(self.mean_iou),
+            "mean_iou": or_none(self.mean_iou),
             "mean_iou_by_average": means,
             "majority_class": majority,
-            "majority_baseline_mean_iou": _null(baseline),
+            "majority_baseline_mean_iou": or_none(baseline),
             "scored_pixels": matrix.total,
             "missing_predictions": matrix.missing,
             "left_out": {
@@ -160,8 +161,8 @@ class Report:
         return found and {
             "distance": found.distance,
             "unit": found.unit,
-            "mean_iou": _null(found.mean_iou()),
-            "classes": {name: _null(value) for name, value in self._by_name(found.iou()).items()},
+            "mean_iou": or_none(found.mean_iou()),
+            "classes": {name: or_none(value) for name, value in self._by_name(found.iou()).items()},
         }
 
     def _calibration_record(self) -> dict[str, Any] | None:
@@ -178,8 +179,8 @@ class Report:
         names, images = self.legend.names, self.images
         return [
             {"class": names[i], "code": self.legend.classes[i].code}
-            | {figure: _null(values[i]) for figure, values in figures.items()}
-            | {"iou_by_average": {name: _null(average.iou[i]) for name, average in self.averages.items()}}
+            | {figure: or_none(values[i]) for figure, values in figures.items()}
+            | {"iou_by_average": {name: or_none(average.iou[i]) for name, average in self.averages.items()}}
             | {"truth_pixels": int(matrix.support[i]), "predicted_pixels": int(matrix.predicted[i])}
             | {"truth_hectares": None if area is None else float(area[i].sum())}
             | {"predicted_hectares": None if area is None else float(area[:, i].sum())}
@@ -194,7 +195,7 @@ class Report:
         return (
             counts
             | {"counts": matrix.counts.tolist()}
-            | {name: [[_null(value) for value in row] for row in values] for name, values in percent.items()}
+            | {name: [[or_none(value) for value in row] for row in values] for name, values in percent.items()}
         )
 
     def _scene(self, pair: Pair) -> dict[str, Any]:
@@ -204,9 +205,9 @@ class Report:
             "alignment": pair.alignment,
             "note": pair.note,
             "overlap": pair.overlap,
-            "mean_iou": _null(matrix.mean_iou()),
-            "pixel_accuracy": _null(matrix.pixel_accuracy()),
-            "iou": {name: _null(value) for name, value in self._by_name(matrix.iou()).items()},
+            "mean_iou": or_none(matrix.mean_iou()),
+            "pixel_accuracy": or_none(matrix.pixel_accuracy()),
+            "iou": {name: or_none(value) for name, value in self._by_name(matrix.iou()).items()},
             "scored_pixels": matrix.total,
             "missing_predictions": matrix.missing,
             "unlabelled_or_ignored": pair.unlabelled,
@@ -226,8 +227,8 @@ class Report:
         table = class_table(self.to_dict(), short=True).without("precision", "recall", "F1", "images")
         head, *rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in (table.head, *table.rows))
         body = "".join(f"<tr>{row}</tr>" for row in rows)
-        said = f"mean IoU {figure(_null(self.mean_iou))} ({self.average})"
-        said += f", pixel accuracy {figure(_null(self.pixel_accuracy))}"
+        said = f"mean IoU {figure(or_none(self.mean_iou))} ({self.average})"
+        said += f", pixel accuracy {figure(or_none(self.pixel_accuracy))}"
         return f"<table><caption>{said}</caption><tr>{head.replace('td>', 'th>')}</tr>{body}</table>"
 
     def _by_name(self, values: np.ndarray) -> dict[str, float]:
@@ -237,7 +238,3 @@ class Report:
 def _added(parts: list[Any]) -> Any:
     """The sum of counts; None where one has none."""
     return None if any(part is None for part in parts) else reduce(operator.add, parts)
-
-
-def _null(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

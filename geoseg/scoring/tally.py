@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +21,7 @@ from geoseg.grid import Window
 from geoseg.legend import NO_CLASS
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.labels import Labels
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import Scene, reader_count
 from geoseg.raster.scores import ScoresRaster
 from geoseg.scoring.alignment import align, mismatch
 from geoseg.scoring.boundary import BoundaryCounts, count_boundary, halo
@@ -37,8 +36,6 @@ WINDOW = 2048
 pixels. A few tens of MB whatever the rasters' size."""
 MOST_DETAIL = 512
 """Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
-READERS = 4
-"""Threads that read, at most."""
 PROVENANCE_TAGS = ("GEOSEG_VERSION", "GEOSEG_MODEL", "GEOSEG_MODEL_SHA256", "GEOSEG_INPUT", "GEOSEG_SETTINGS")
 """Tags in which a map tells how it was made."""
 
@@ -125,9 +122,8 @@ class PairReader:
 
     @property
     def threads(self) -> int:
-        """How many may read: one, where rows can only be decoded from the first on."""
-        sequential = self.maps.scene.sequential or self.truths.scene.sequential
-        return 1 if sequential else min(READERS, os.cpu_count() or 1)
+        """How many may read."""
+        return reader_count(self.maps.scene, self.truths.scene)
 
     def read(self, window: Window) -> Piece:
         """A window of the truth and what lies over it: values where both have the same pixels, else class indices."""

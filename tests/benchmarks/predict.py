@@ -35,10 +35,10 @@ from geoseg.grid import Window
 from geoseg.legend import Legend
 from geoseg.models.segmenter import TileBatch
 from geoseg.prediction.plan import Plan, make_plan
-from geoseg.prediction.predict import evaluating, reader_count
+from geoseg.prediction.predict import evaluating
 from geoseg.prediction.shard import engine_of
 from geoseg.prediction.tiles import CHUNKS_AHEAD, chunk_windows, part_read
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import Scene, reader_count
 from geoseg.raster.writer import ClassRasterWriter
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from PIL import Image
+from rasterio.io import MemoryFile
 
 import geoseg
 from geoseg.confusion import ConfusionMatrix
@@ -261,3 +262,14 @@ def test_what_is_ignored_is_the_truth_s_to_say(make_raster: MakeRaster, tmp_path
 def test_a_missing_folder_is_named(make_raster: MakeRaster, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
         score(tmp_path / "nowhere", make_raster(index(1)).parent, DEEPGLOBE)
+    with pytest.raises(InputError, match=r"nowhere: no such file"):
+        score(tmp_path / "nowhere", make_raster(index(1)), DEEPGLOBE)
+
+
+def test_rasters_in_memory_are_scored() -> None:
+    with MemoryFile() as maps, MemoryFile() as truth:
+        for file, seed in ((maps, 1), (truth, 2)):
+            with file.open(driver="GTiff", count=1, height=37, width=53, dtype="uint8") as dataset:
+                dataset.write(index(seed), 1)
+        report = score(maps.name, truth.name, DEEPGLOBE)
+    assert report.matrix == ConfusionMatrix.from_pair(index(2), index(1), 7, (6,))
