@@ -39,6 +39,7 @@ FINISHED_WITH_FAILED_PARTS = 6
 )
 @options.size
 @options.window
+@options.gsd
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test; once for all.")
 @options.legend
 @options.bands

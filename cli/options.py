@@ -60,6 +60,21 @@ class NumberOrAuto(click.FloatRange):
         return value if value == "auto" else super().convert(value, param, context)
 
 
+class Bounds(click.ParamType):
+    """West, south, east and north, separated by commas."""
+
+    name = "W,S,E,N"
+
+    def convert(self, value, param, context):
+        if not isinstance(value, str):
+            return value
+        try:
+            west, south, east, north = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not four numbers separated by commas: west,south,east,north", param, context)
+        return west, south, east, north
+
+
 PIXELS = click.IntRange(min=1)
 
 legend = click.option(
@@ -83,6 +98,12 @@ rare_set = click.option(
 )
 bands = click.option(
     "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
+)
+gsd = click.option(
+    "--gsd",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Ground resolution in metres per pixel of scenes whose files tell none.",
 )
 window = click.option("--window", type=PIXELS, metavar="PX", help="Side in scene pixels of the windows read at once.")
 size = click.option(

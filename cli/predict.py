@@ -28,6 +28,22 @@ from . import options
     metavar="PX",
     help="Scene pixels that windows share.  [default: an eighth, or 96 px of a small tile]",
 )
+@click.option(
+    "--match-gsd",
+    is_flag=True,
+    help="See the scene at the ground resolution the model was trained at; the map stays on the scene's grid.",
+)
+@options.gsd
+@click.option(
+    "--aoi",
+    metavar="FILE[:LAYER]",
+    help="Map only what lies in the polygons of a vector file: pixels whose centres do; nodata elsewhere.",
+)
+@click.option(
+    "--bbox", type=options.Bounds(), metavar="W,S,E,N", help="Map only what lies in a box, in the scene's CRS."
+)
+@click.option("--bbox-crs", metavar="CRS", help="Another CRS of the box, such as EPSG:4326.")
+@click.option("--mosaic", is_flag=True, help="The SCENEs are files of one scene; where they overlap the first counts.")
 @options.bands
 @click.option(
     "--nodata-rule",
@@ -93,7 +109,8 @@ def predict(
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
-    if quicklook and len(scenes) > 1:
+    several = len(scenes) > 1 and not given["mosaic"]
+    if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
     written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
     results = []
@@ -108,7 +125,7 @@ def predict(
         click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}", err=True)
         raise
     if as_json:
-        click.echo(json.dumps(results if len(scenes) > 1 else results[0] if results else None))
+        click.echo(json.dumps(results if several else results[0] if results else None))
 
 
 def _key_values(texts) -> dict[str, str]:

@@ -42,6 +42,7 @@ from . import options
 )
 @options.size
 @options.window
+@options.gsd
 @options.split
 @click.option(
     "--augment/--no-augment",

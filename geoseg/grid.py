@@ -145,20 +145,21 @@ class Grid:
 
     @property
     def pixel_metres(self) -> tuple[float, float] | None:
-        """(height, width) of a pixel in metres; None without a transform or a CRS.
+        """(height, width) of a pixel in metres on the ground; None without a transform or a CRS.
 
-        In a projected CRS its units are taken for distances on the ground, which Web Mercator's are not. In a
-        geographic CRS in degrees as they are on WGS 84 at the latitude of the grid's centre.
+        In a geographic CRS its degrees are those of WGS 84 at the latitude of the grid's centre. In a projected CRS its
+        units are taken for distances on the ground; those of Mercator are brought to it at the same latitude.
         """
         if not self.georeferenced or self.crs is None or not (self.crs.is_geographic or self.crs.is_projected):
             return None
         t = self.transform
+        _, y = t @ (self.shape[1] / 2, self.shape[0] / 2)
         if self.crs.is_geographic:
             degrees = math.degrees(self.crs.units_factor[1])
-            latitude = (t @ (self.shape[1] / 2, self.shape[0] / 2))[1] * degrees
-            north, east = (metres * degrees for metres in metres_per_degree(latitude))
+            north, east = (metres * degrees for metres in metres_per_degree(y * degrees))
         else:
-            east = north = self.crs.linear_units_factor[1]
+            metres = self.crs.linear_units_factor[1]
+            east = north = metres / math.cosh(y * metres / SEMI_MAJOR) if _is_mercator(self.crs) else metres
         return math.hypot(t.b * east, t.e * north), math.hypot(t.a * east, t.d * north)
 
     @property
@@ -182,6 +183,22 @@ class Grid:
             tuple(p._replace(row=p.row - window.row, col=p.col - window.col) for p in self.gcps),
             tuple(_shift_rpc(name, value, window) for name, value in self.rpcs),
         )
+
+    def coarsened(self, factor: int) -> Grid:
+        """The grid whose pixels are ``factor`` x ``factor`` of this one's, from the same corner, the last ones reaching
+        beyond it; without RPCs."""
+        return Grid(
+            self.crs,
+            self.transform @ Affine.scale(factor) if self.georeferenced else IDENTITY,
+            tuple(-(-length // factor) for length in self.shape),
+            tuple(p._replace(row=p.row / factor, col=p.col / factor) for p in self.gcps),
+        )
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top): the rectangle along the axes of the CRS that holds the grid."""
+        x, y = zip(*_corners(self), strict=True)
+        return min(x), min(y), max(x), max(y)
 
     def same_as(self, other: Grid, tolerance: float = 0.1) -> bool:
         """True where both cover the same pixels: CRS and shape equal, corners within ``tolerance`` pixels."""
@@ -209,6 +226,12 @@ class Grid:
         down, across = self.resolution
         x, y = self.transform @ (0, 0)
         return f"{size}, {crs}, pixel {down:.6g} x {across:.6g}, origin ({x:.10g}, {y:.10g})"
+
+
+def _is_mercator(crs: Any) -> bool:
+    """True for Mercator that is true at the equator, as Web Mercator is: elsewhere its metres are too short."""
+    terms = crs.to_dict()
+    return terms.get("proj") == "merc" and not terms.get("lat_ts") and terms.get("k", 1) == 1
 
 
 def metres_per_degree(latitude: float) -> tuple[float, float]:

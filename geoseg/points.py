@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pyogrio.raw
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform
 
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
+from geoseg.layers import read_layer
 
 LAYER = "points"
 """Name of the layer that is written."""
@@ -215,31 +214,11 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_vector(path: Path) -> SamplePoints:
-    try:
-        layer = _only_layer(path)
-        meta, _, geometry, fields = pyogrio.raw.read(path, layer=layer)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
-    shapes = shapely.from_wkb(geometry)
-    if not len(shapes) or not all(shape is not None and shape.geom_type == "Point" for shape in shapes):
+    layer = read_layer(path)
+    if not len(layer.shapes) or not all(shape is not None and shape.geom_type == "Point" for shape in layer.shapes):
         raise InputError(f"{path}: a sample is a layer of points, and this one holds others or none")
-    columns = dict(zip(map(str, meta["fields"]), fields, strict=True))
-    x, y = shapely.get_x(shapes), shapely.get_y(shapes)
-    return SamplePoints(_ids(columns, range(1, len(x) + 1)), x, y, _crs(meta["crs"], path), columns, str(path))
-
-
-def _only_layer(path: Path) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if len(layers) != 1:
-        raise InputError(f"{path}: has {len(layers)} layers with geometry ({', '.join(layers)}); export one")
-    return layers[0]
-
-
-def _crs(text: str | None, path: Path) -> CRS | None:
-    try:
-        return CRS.from_user_input(text) if text else None
-    except CRSError as error:
-        raise InputError(f"{path}: its CRS is not understood ({error})") from error
+    x, y = shapely.get_x(layer.shapes), shapely.get_y(layer.shapes)
+    return SamplePoints(_ids(layer.fields, range(1, len(x) + 1)), x, y, layer.crs, layer.fields, str(path))
 
 
 def _ids(columns: Mapping[str, np.ndarray], numbers: range) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,14 +14,23 @@ import torch
 
 from geoseg.datasets.dataset import is_synthetic
 from geoseg.errors import ModelError, OutputError, UsageError
-from geoseg.models.device import resolve_device
+from geoseg.grid import Grid
 from geoseg.models.inference import for_inference
 from geoseg.models.segmenter import Segmenter, TileBatch
 from geoseg.models.storage import load
 from geoseg.prediction.journal import unfinished
-from geoseg.prediction.plan import Plan, Scores, make_plan
-from geoseg.prediction.predict import Prediction, evaluating, predict, require_other_file, resolve_bands
-from geoseg.raster.scene import NodataRule, Scene
+from geoseg.prediction.plan import Plan, Scores
+from geoseg.prediction.predict import (
+    Prediction,
+    open_scene,
+    planned,
+    predict,
+    require_other_file,
+    resolve_bands,
+    source_files,
+)
+from geoseg.raster.coarse import source_of
+from geoseg.raster.scene import NodataRule
 from geoseg.raster.writer import require_writable
 from geoseg.training.run import newest_finished_run
 
@@ -31,30 +41,40 @@ log = logging.getLogger("geoseg")
 class PlannedScene:
     """What --dry-run tells of one scene."""
 
-    scene: Path
+    scene: str
     output: Path
     plan: Plan
+    grid: Grid
+    """Of the scene, and of the map."""
     filled: int
-    """Shards of which it is not known that they hold no data."""
+    """Windows that are wanted and of which it is not known that they hold no data."""
     seconds: float
     """Estimated from one forward pass."""
     disk: int
     """Bytes that the outputs and the parts take at most."""
 
+    @property
+    def factor(self) -> int:
+        """Pixels of the scene along a side of what is read as one."""
+        return self.plan.scene.get("factor", 1)
+
     def summary(self) -> dict[str, Any]:
         """As JSON holds it."""
         plan = self.plan
         return {
-            "scene": str(self.scene),
+            "scene": self.scene,
             "output": str(self.output),
-            "shape": list(plan.lattice.shape),
+            "shape": list(self.grid.shape),
+            "gsd": self.grid.gsd,
+            "factor": self.factor,
             "window": plan.lattice.side,
             "overlap": plan.lattice.overlap,
             "size": plan.size,
             "tiles": plan.forwarded,
+            "windows": len(plan.lattice),
+            "windows_with_data": self.filled,
             "repeated_work": round(plan.repeated_work, 4),
             "shards": len(plan.shards),
-            "shards_with_data": self.filled,
             "memory_bytes": plan.memory,
             "disk_bytes": self.disk,
             "seconds": round(self.seconds, 1),
@@ -64,12 +84,13 @@ class PlannedScene:
     def describe(self) -> str:
         """In a few lines for the terminal."""
         plan, lattice, numerics = self.plan, self.plan.lattice, self.plan.numerics
-        height, width = lattice.shape
+        height, width = self.grid.shape
+        coarse = f", {self.factor} x {self.factor} of them read as one" if self.factor > 1 else ""
         return (
-            f"{self.scene} -> {self.output}: {height} x {width} px (rows x columns)\n"
+            f"{self.scene} -> {self.output}: {height} x {width} px (rows x columns){coarse}\n"
             f"  {plan.forwarded} tiles of {lattice.side} px seen at {plan.size} px, overlap {lattice.overlap} px: "
-            f"{plan.repeated_work:.2f} pixels forwarded per scene pixel\n"
-            f"  {self.filled} of {len(plan.shards)} shard(s) hold data; {plan.memory / 2**20:.0f} MiB of buffers "
+            f"{plan.repeated_work:.2f} pixels forwarded per pixel that is read\n"
+            f"  {self.filled} of {len(lattice)} windows may hold data; {plan.memory / 2**20:.0f} MiB of buffers "
             f"beside the network's own; at most {self.disk / 2**20:,.0f} MiB on disk\n"
             f"  {numerics.device} ({numerics.instruction_set}), {numerics.precision}, {numerics.engine}, "
             f"batches of {numerics.batch_shape[0]}: about {_duration(self.seconds)}"
@@ -90,6 +111,7 @@ def predict_scenes(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
+    mosaic: bool = False,
     bands: Sequence[int] | None = None,
     nodata_rule: NodataRule = "all",
     scores: Scores = "none",
@@ -99,17 +121,18 @@ def predict_scenes(
     """Predict scenes one after the other, each into its own map, with one model.
 
     All outputs are checked before any work. With ``resume``, maps that are there are left as they are, and yielded not
-    again. ``options`` are those of predict. Raises as ``predict`` does.
+    again. With ``mosaic`` the scenes are files of one. ``options`` are those of predict. Raises as ``predict`` does.
     """
-    if scores_output and len(scenes) > 1:
+    sources = [tuple(scenes)] if mosaic else list(scenes)
+    if scores_output and len(sources) > 1:
         raise UsageError("scores go to one file: predict one scene at a time")
-    targets = resolve_outputs(scenes, output, overwrite or resume)
+    targets = resolve_outputs(sources, output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
-    for path, target in zip(scenes, targets, strict=True):
-        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene:
+    for source, target in zip(sources, targets, strict=True):
+        with open_scene(source, resolve_bands(bands, segmenter), nodata_rule, mosaic) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
-                log.info("%s: has no georeference, so the map has none", path)
-            require_other_file(path, target)
+                log.info("%s: has no georeference, so the map has none", scene.name)
+            require_other_files(source, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
@@ -132,24 +155,25 @@ def plan_scenes(
     model: Path | None,
     *,
     overwrite: bool = False,
+    mosaic: bool = False,
     bands: Sequence[int] | None = None,
     resume: bool = False,
     nodata_rule: NodataRule = "all",
-    device: str = "auto",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
-    targets = resolve_outputs(scenes, output, overwrite or resume, make_folder=False)
-    segmenter = resolve_model(model, scenes).to(resolve_device(device))
+    sources = [tuple(scenes)] if mosaic else list(scenes)
+    targets = resolve_outputs(sources, output, overwrite or resume, make_folder=False)
+    segmenter = resolve_model(model, scenes)
     found = []
-    for path, target in zip(scenes, targets, strict=True):
-        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene, evaluating(segmenter):
-            plan = make_plan(scene, segmenter, device=device, **options)
-            filled = sum(scene.has_data(shard) for shard in plan.shards)
-            share = filled / len(plan.shards)
+    for source, target in zip(sources, targets, strict=True):
+        with planned(source, segmenter, bands, nodata_rule, mosaic=mosaic, **options) as (plan, scene, segmenter):
+            filled = sum(scene.has_data(window) and scene.wants(window) for window in plan.lattice)
+            share = filled / len(plan.lattice)
             seconds = estimate_seconds(plan, segmenter) * share
-            disk = int(2 * (1 + plan.written_scores) * scene.grid.shape[0] * scene.grid.shape[1] * share)
-            found.append(PlannedScene(path, target, plan, filled, seconds, disk))
+            grid = source_of(scene).grid
+            disk = int(2 * (1 + plan.written_scores) * math.prod(grid.shape) * share)
+            found.append(PlannedScene(scene.name, target, plan, grid, filled, seconds, disk))
     return found
 
 
@@ -183,15 +207,21 @@ def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
     return segmenter
 
 
-def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_folder: bool = True) -> list[Path]:
-    """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
+def resolve_outputs(
+    sources: Sequence[Path | tuple[Path, ...]], output: str, overwrite: bool, make_folder: bool = True
+) -> list[Path]:
+    """The map of each scene or mosaic: ``output`` itself for one, or in the folder that it is <stem>.tif or mosaic.tif.
 
     Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
     """
     folder = output.endswith("/") or Path(output).is_dir()
-    if not folder and len(scenes) > 1:
-        raise UsageError(f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")
-    targets = [Path(output) / f"{path.stem}.tif" for path in scenes] if folder else [Path(output)]
+    if not folder and len(sources) > 1:
+        raise UsageError(
+            f"{len(sources)} scenes need a folder for their maps: end -o with /, as in -o {output}/; or make one of "
+            "them with --mosaic"
+        )
+    stems = ["mosaic" if isinstance(source, tuple) else source.stem for source in sources]
+    targets = [Path(output) / f"{stem}.tif" for stem in stems] if folder else [Path(output)]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
         raise UsageError(f"two scenes would be written to {sorted(twice)[0]}; predict them into two folders")
@@ -200,8 +230,14 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    for path, target in zip(scenes, targets, strict=True):
+    for source, target in zip(sources, targets, strict=True):
         if target.parent.is_dir() or not folder:
-            require_other_file(path, target)
+            require_other_files(source, target)
             require_writable(target, overwrite)
     return targets
+
+
+def require_other_files(source: Path | tuple[Path, ...], target: Path) -> None:
+    """Raise UsageError where the map would take the place of a scene, or of a file of its mosaic."""
+    for path in source_files(source):
+        require_other_file(path, target)

@@ -59,8 +59,13 @@ class Survey:
     """Pixels of a colour that is no class's."""
     band_means: tuple[float, ...]
     """Mean of the valid pixels of each band, raw digital numbers."""
-    gsd: float | None
-    """Median ground sampling distance in metres per pixel, None where no scene has one."""
+    gsds: tuple[float, ...]
+    """Ground sampling distances in metres per pixel, of the scenes that have one."""
+
+    @property
+    def gsd(self) -> float | None:
+        """Their median, None where no scene has one."""
+        return float(np.median(self.gsds)) if self.gsds else None
 
     @property
     def counts(self) -> np.ndarray:
@@ -80,16 +85,20 @@ def tally(scene: LabelledScene) -> SceneTally:
 
 
 def survey(
-    scenes: Iterable[LabelledScene], legend: Legend, tally: Callable[[LabelledScene], SceneTally] = tally
+    scenes: Iterable[LabelledScene],
+    legend: Legend,
+    tally: Callable[[LabelledScene], SceneTally] = tally,
+    gsd: float | None = None,
 ) -> Survey:
     """Look through scenes once. Raises InputError where they differ in bands or no pixel has a class to learn.
 
     Args:
         tally: what looks through one scene.
+        gsd: metres per pixel of scenes whose files tell none.
     """
 
     def look(scene: LabelledScene) -> tuple[float | None, SceneTally]:
-        return scene.grid.gsd, tally(scene)
+        return scene.grid.gsd or gsd, tally(scene)
 
     with reader_threads(THREADS) as readers:
         looked = list(read_ahead(readers, (partial(look, scene) for scene in scenes), depth=THREADS))
@@ -99,12 +108,11 @@ def survey(
     counts = np.stack([one.counts for one in found])
     if not counts[:, list(legend.scored)].any():
         raise InputError("no pixel of the training scenes has a class to learn; is it the right legend?")
-    known = [distance for distance in distances if distance is not None]
     whole = reduce(operator.add, found)
     return Survey(
         counts[:, : len(legend)],
         int(whole.counts[NO_CLASS]),
         whole.undefined,
         tuple(float(value) for value in whole.sums / max(whole.pixels, 1)),
-        float(np.median(known)) if known else None,
+        tuple(distance for distance in distances if distance is not None),
     )

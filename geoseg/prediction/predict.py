@@ -28,10 +28,16 @@ from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load
+from geoseg.prediction.ground import matched, resolve_gsd, say_if_unlike
 from geoseg.prediction.journal import Journal
+from geoseg.prediction.native import native_results
 from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
+from geoseg.raster.clipped import clipped
+from geoseg.raster.coarse import source_of
+from geoseg.raster.interest import AreaOfInterest
+from geoseg.raster.mosaic import MosaicScene
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
@@ -40,6 +46,8 @@ from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_w
 log = logging.getLogger("geoseg")
 
 Pending = Callable[[], ShardResult]
+Source = str | Path | Sequence[str | Path] | np.ndarray | rasterio.DatasetReader | SceneLike
+"""What stands for a scene: a raster file, several of a mosaic, an array, an open dataset, or a scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +138,7 @@ class Prediction:
 
 
 def predict(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: Source,
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
@@ -148,7 +156,8 @@ def predict(
     """Label every pixel of a scene.
 
     Args:
-        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), or a Scene.
+        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), a Scene, or with ``mosaic`` a list
+            of raster files.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
@@ -158,8 +167,8 @@ def predict(
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
         resume: go on with what an earlier run of the same plan finished.
         progress: show a bar on stderr.
-        options: window, size, overlap, device, precision, engine, batch_size, shard_shape, tta and prior_correction, as
-            make_plan explains.
+        options: mosaic, aoi, bbox, bbox_crs, gsd and match_gsd, as ``planned`` explains; window, size, overlap, device,
+            precision, engine, batch_size, shard_shape, tta and prior_correction, as make_plan explains.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
@@ -168,8 +177,8 @@ def predict(
         files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
         # A run stopped between putting the map in its place and forgetting its parts has written what is there.
         files.check(replacing=resume)
-        if isinstance(scene, (str, Path)):
-            require_other_file(scene, files.output)
+        for path in source_files(scene):
+            require_other_file(path, files.output)
         if (scores == "none") != (scores_output is None):
             raise UsageError("scores need both what to write and the file to write it to")
     elif resume or cog or creation_options or scores_output:
@@ -181,7 +190,7 @@ def predict(
 
 
 def predict_strips(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: Source,
     model: str | Path | Segmenter,
     *,
     bands: Sequence[int] | None = None,
@@ -191,29 +200,56 @@ def predict_strips(
     """The finished strips of a map, one after the other, for those who write elsewhere.
 
     Each has ``window``, ``codes`` and ``bands``. Strips cover the scene without overlap, column by column (of up to
-    8192 px) from the top down. ``options`` are those of make_plan.
+    8192 px) from the top down. ``options`` are those of predict.
     """
     with planned(scene, model, bands, nodata_rule, **options) as (plan, opened, segmenter):
         with closing(_results(plan, opened, segmenter)) as results:
-            yield from (pending() for _, pending in results)
+            for _, pending in results:
+                yield from native_results(pending(), opened)
 
 
 @contextmanager
 def planned(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: Source,
     model: str | Path | Segmenter,
     bands: Sequence[int] | None,
-    nodata_rule: NodataRule,
+    nodata_rule: NodataRule = "all",
+    *,
+    mosaic: bool = False,
+    aoi: str | Path | AreaOfInterest | None = None,
+    bbox: Sequence[float] | None = None,
+    bbox_crs: str | None = None,
+    gsd: float | None = None,
+    match_gsd: bool = False,
     **options: Any,
 ) -> Iterator[tuple[Plan, SceneLike, Segmenter]]:
-    """The plan of a prediction with its scene open and its model on the device, in evaluation mode."""
-    is_file = isinstance(scene, (str, Path))
-    if bands is not None and not is_file and not isinstance(scene, rasterio.io.DatasetReader):
+    """The plan of a prediction with its scene open and its model on the device, in evaluation mode.
+
+    Args:
+        mosaic: ``scene`` is several files that make one, as MosaicScene explains.
+        aoi, bbox, bbox_crs: the part of the scene that is asked for, as ``clipped`` explains.
+        gsd: ground resolution of a scene that tells none, in metres per pixel.
+        match_gsd: read the scene at the resolution of the model's training, as ``matched`` explains; the map lies on
+            the scene's own grid still.
+        options: of make_plan; window and overlap in pixels of the scene.
+    """
+    is_file = isinstance(scene, rasterio.io.DatasetReader) or bool(source_files(scene))
+    if bands is not None and not is_file:
         raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
-    with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule) as opened:
-        yield make_plan(opened, segmenter, **options), opened, segmenter
+    config = segmenter.config
+    with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule, mosaic) as opened:
+        asked = clipped(opened, aoi, bbox, bbox_crs)
+        gsd = resolve_gsd(opened, gsd)
+        if match_gsd:
+            lengths = {name: options.pop(name, None) for name in ("window", "size", "overlap")}
+            asked, lengths = matched(asked, config, gsd, **lengths)
+            options |= lengths
+        plan = make_plan(asked, segmenter, **options)
+        if not match_gsd:
+            say_if_unlike(plan, opened, config, gsd)
+        yield plan, asked, segmenter
 
 
 @dataclass(frozen=True)
@@ -235,16 +271,16 @@ class Files:
 
 
 def _into_memory(plan: Plan, scene: SceneLike, segmenter: Segmenter, progress: bool) -> Prediction:
-    bands = np.full((1 + plan.written_scores, *plan.lattice.shape), NODATA, np.uint8)
-    tally = AreaTally(scene.grid)
+    grid = source_of(scene).grid
+    bands, tally = np.full((1 + plan.written_scores, *grid.shape), NODATA, np.uint8), AreaTally(grid)
     with closing(_results(plan, scene, segmenter, progress=progress)) as results:
         for _, pending in results:
-            result = pending()
-            if result.bands is not None:
-                bands[:, *result.window.slices] = result.bands
-            tally.add(result.window, result.codes)
+            for result in native_results(pending(), scene):
+                if result.bands is not None:
+                    bands[:, *result.window.slices] = result.bands
+                tally.add(result.window, result.codes)
     scores = bands[1:] if plan.written_scores else None
-    return Prediction(None, scene.grid, segmenter.legend, tally.counts, plan, tally.hectares, None, bands[0], scores)
+    return Prediction(None, grid, segmenter.legend, tally.counts, plan, tally.hectares, None, bands[0], scores)
 
 
 def _into_files(
@@ -266,13 +302,14 @@ def _into_files(
 
 
 def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: Files, progress: bool) -> Prediction:
-    plan, legend, tally = journal.plan, segmenter.legend, AreaTally(scene.grid)
+    plan, legend, grid = journal.plan, segmenter.legend, source_of(scene).grid
+    tally = AreaTally(grid)
     how = {"tags": provenance(plan, segmenter), "overwrite": files.overwrite or journal.complete, "cog": files.cog}
     with ExitStack() as stack:
-        writers: list[Any] = [ClassRasterWriter(files.output, scene.grid, legend, **how, options=files.options)]
+        writers: list[Any] = [ClassRasterWriter(files.output, grid, legend, **how, options=files.options)]
         if files.scores:
             names = score_band_names(plan.scores, legend)
-            writers.append(ScoreRasterWriter(files.scores, scene.grid, names, **how, options=files.options))
+            writers.append(ScoreRasterWriter(files.scores, grid, names, **how, options=files.options))
         for writer in writers:
             stack.enter_context(writer)
 
@@ -282,6 +319,10 @@ def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: File
             result = pending()
             if is_new:
                 journal.add(result)
+            for piece in native_results(result, scene):
+                write(piece)
+
+        def write(result: ShardResult) -> None:
             if result.bands is None:
                 for keeper in (*writers, tally):
                     keeper.skip(result.window)
@@ -297,7 +338,7 @@ def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: File
             for item in results:
                 hand_over(item)
         _require_unchanged(plan, scene)
-    return Prediction(files.output, scene.grid, legend, tally.counts, plan, tally.hectares, files.scores)
+    return Prediction(files.output, grid, legend, tally.counts, plan, tally.hectares, files.scores)
 
 
 def _results(
@@ -328,20 +369,30 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
         raise InputError(f"{scene.name}: was changed while it was read; predict it again")
 
 
+def source_files(scene: Source) -> tuple[str | Path, ...]:
+    """The raster files that stand for a scene; none where something else does."""
+    if isinstance(scene, (str, Path)):
+        return (scene,)
+    return tuple(scene) if isinstance(scene, (list, tuple)) else ()
+
+
 def open_scene(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
-    bands: Sequence[int] | None = None,
-    nodata_rule: NodataRule = "all",
+    scene: Source, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all", mosaic: bool = False
 ) -> SceneLike:
     """A scene from whatever stands for one."""
+    files = source_files(scene)
+    if mosaic and not files:
+        raise UsageError("a mosaic is made of raster files; give their paths")
+    if len(files) > 1 and not mosaic:
+        raise UsageError(f"{len(files)} files are one scene as a mosaic only: mosaic=True, or predict each of them")
+    if files:
+        return MosaicScene(files, bands, nodata_rule) if mosaic else Scene(files[0], bands, nodata_rule)
     if isinstance(scene, rasterio.vrt.WarpedVRT):
         raise InputError(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
         )
     if isinstance(scene, rasterio.io.DatasetReader):
-        scene = scene.name
-    if isinstance(scene, (str, Path)):
-        return Scene(scene, bands, nodata_rule)
+        return Scene(scene.name, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
 
@@ -350,6 +401,10 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     settings = {"lattice": asdict(plan.lattice), "size": plan.size, "numerics": asdict(plan.numerics)}
     settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau}
     trained = segmenter.config.provenance
+    settings |= {key: plan.scene[key] for key in ("factor",) if key in plan.scene}
+    area = plan.scene.get("area") or plan.scene.get("source", {}).get("area")
+    # Without its path, which is nobody's business.
+    asked = {key: value for key, value in area.items() if key != "path"} if area else None
     return {
         "GEOSEG_VERSION": geoseg.__version__,
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",
@@ -357,7 +412,7 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
         "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
         "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),
-    }
+    } | ({"GEOSEG_AREA": json.dumps(asked)} if asked else {})
 
 
 def require_other_file(scene: str | Path, output: str | Path) -> None:

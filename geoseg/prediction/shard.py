@@ -26,7 +26,8 @@ from geoseg.models.storage import load, model_sha256
 from geoseg.prediction.plan import Plan, Scores, model_identity
 from geoseg.prediction.stitching import ScoredBlock, Stitcher, rank
 from geoseg.prediction.tiles import Tile, read_tiles
-from geoseg.raster.scene import SceneLike, open_described
+from geoseg.raster.reopening import open_described
+from geoseg.raster.scene import SceneLike
 from geoseg.raster.writer import SCORE_STEPS
 
 Advance = Callable[[int], object]
@@ -107,9 +108,10 @@ def run_shards(
     """Compute shards that lie below each other, forwarding the windows that they share once.
 
     What is yielded waits for the device when it is called, which may be on another thread. Shards of which it is known
-    that they hold no data are not read. ``advance`` is called with the number of pixels that are done.
+    that they hold no data, or of which nothing is wanted, are not read. ``advance`` is called with the number of pixels
+    that are done.
     """
-    filled = {index: scene.has_data(plan.shards[index]) for index in indices}
+    filled = {index: scene.has_data(plan.shards[index]) and scene.wants(plan.shards[index]) for index in indices}
     for has_data, group in groupby(indices, key=filled.__getitem__):
         if has_data:
             yield from _run_filled(plan, list(group), scene, engine, readers, advance)
@@ -234,7 +236,8 @@ def _softmax(logits: Tensor, plan: Plan, engine: InferenceEngine) -> Tensor:
     # Contiguous planes: every later step works class by class.
     logits = _planes(logits, engine.legend.scored).to(torch.float32, memory_format=torch.contiguous_format)
     if plan.window_shape != plan.tile_shape:
-        logits = F.interpolate(logits, plan.window_shape, mode="bilinear", align_corners=False)
+        # Antialiased, where a window is smaller than its tile: a pixel gets the mean of what lies in it.
+        logits = F.interpolate(logits, plan.window_shape, mode="bilinear", align_corners=False, antialias=plan.enlarges)
     return logits.softmax(1)
 
 

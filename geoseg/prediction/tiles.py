@@ -16,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.prediction.plan import Plan
 from geoseg.raster.resample import area
 from geoseg.raster.scene import SceneLike
+from geoseg.tiling import Lattice
 
 CHUNK = 512, 2048
 """(height, width) in pixels, about, of what one call reads; whole blocks, or whole rows of a file of strips."""
@@ -31,7 +32,7 @@ class Tile(NamedTuple):
     seen: np.ndarray
     """(h, w) bool, valid of ``pixels``."""
     valid: np.ndarray
-    """(height, width) bool, valid of the window at the scene's own resolution."""
+    """(height, width) bool at the scene's own resolution, True where there is data and a class is wanted."""
 
 
 class Chunk(NamedTuple):
@@ -44,12 +45,13 @@ class Chunk(NamedTuple):
 
 
 def read_tiles(plan: Plan, part: Window, scene: SceneLike, readers: ThreadPoolExecutor) -> Iterator[Tile]:
-    """The tiles of all windows that meet ``part`` and have a valid pixel, row by row of the lattice."""
+    """The tiles of all windows that meet ``part`` and have a wanted pixel with data, row by row of the lattice."""
     lattice = plan.lattice
-    rows = Rows(part_read(plan, part), plan.window_shape[0], scene, readers)
+    rows = Rows(part_read(plan, part), lattice, scene, readers)
     windows = (window for row in lattice.rows_meeting(part) for window in lattice.windows_of_row(row, part))
     cut = ((window, *rows.cut(window)) for window in windows)
-    calls = (partial(_prepare, plan, *piece) for piece in cut if piece[2].any())
+    masked = ((*piece, piece[2] & scene.wanted(piece[0])) for piece in cut if piece[2].any())
+    calls = (partial(_prepare, plan, *piece) for piece in masked if piece[3].any())
     with closing(rows):
         if plan.window_shape == plan.tile_shape:
             yield from (call() for call in calls)
@@ -65,20 +67,21 @@ def part_read(plan: Plan, part: Window) -> Window:
     return Window(rows[0], cols[0], rows[-1] + height - rows[0], cols[-1] + width - cols[0])
 
 
-def _prepare(plan: Plan, window: Window, pixels: np.ndarray, valid: np.ndarray) -> Tile:
-    return Tile(window, *area(pixels, valid, plan.tile_shape), valid)
+def _prepare(plan: Plan, window: Window, pixels: np.ndarray, valid: np.ndarray, wanted: np.ndarray) -> Tile:
+    return Tile(window, *area(pixels, valid, plan.tile_shape), wanted)
 
 
 class Rows:
     """The rows of a rectangle that the next windows need, rolling down; windows are cut in row-major order."""
 
-    def __init__(self, span: Window, height: int, scene: SceneLike, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, span: Window, lattice: Lattice, scene: SceneLike, readers: ThreadPoolExecutor) -> None:
         chunks = chunk_windows(span, scene)
         self._span, self._first, self._stop = span, span.row, span.row
-        room = min(height + max(window.height for window in chunks), span.height)
+        room = min(lattice.window_shape[0] + max(window.height for window in chunks), span.height)
         self._pixels = np.zeros((len(scene.bands), room, span.width), scene.dtype)
         self._valid = np.zeros((room, span.width), bool)
-        self._chunks = read_ahead(readers, (partial(_read_chunk, scene, window) for window in chunks), CHUNKS_AHEAD)
+        calls = (partial(_read_chunk, scene, lattice, window) for window in chunks)
+        self._chunks = read_ahead(readers, calls, CHUNKS_AHEAD)
 
     def cut(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """(C, h, w) pixels and (h, w) valid of a window, copied."""
@@ -134,7 +137,9 @@ def _multiple(block: int, wanted: int) -> int:
     return block * max(wanted // block, 1) if block <= wanted else wanted
 
 
-def _read_chunk(scene: SceneLike, window: Window) -> Chunk:
-    if not scene.has_data(window):
-        return Chunk(window, None, None)
-    return Chunk(window, *scene.read(window))
+def _read_chunk(scene: SceneLike, lattice: Lattice, chunk: Window) -> Chunk:
+    windows = (window for row in lattice.rows_meeting(chunk) for window in lattice.windows_of_row(row, chunk))
+    # Around what is wanted a network sees all that its tiles reach.
+    if not scene.has_data(chunk) or not any(scene.wants(window) for window in windows):
+        return Chunk(chunk, None, None)
+    return Chunk(chunk, *scene.read(chunk))

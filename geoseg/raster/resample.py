@@ -35,6 +35,42 @@ def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple
     return mean.astype(pixels.dtype), weight >= 0.5
 
 
+def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """(C, H, W) pixels and (H, W) valid to one pixel for each ``factor`` x ``factor``, in the dtype of ``pixels``.
+
+    The mean of those that are valid; valid where any of them is. The last row and column are of what there is. A pixel
+    comes out the same whatever else is in the array.
+    """
+    count = _block_sums(valid, factor, np.dtype(np.int64))
+    total = _block_sums(pixels if valid.all() else np.where(valid, pixels, 0), factor, _exact(pixels.dtype, factor))
+    mean = total / np.maximum(count, 1)
+    if np.issubdtype(pixels.dtype, np.integer):
+        mean = np.floor(mean + 0.5)
+    return mean.astype(pixels.dtype), count > 0
+
+
+def block_any(mask: np.ndarray, factor: int) -> np.ndarray:
+    """(H, W) bool to one pixel for each ``factor`` x ``factor``, True where any of them is."""
+    return _block_sums(mask, factor, np.dtype(np.int64)) > 0
+
+
+def _exact(dtype: np.dtype, factor: int) -> np.dtype:
+    """What holds sums of ``factor`` ** 2 values: uint32, which is added fastest, where it does."""
+    small = np.issubdtype(dtype, np.unsignedinteger) and np.iinfo(dtype).max * factor**2 < 2**32
+    return np.dtype(np.uint32 if small else np.float64)
+
+
+def _block_sums(values: np.ndarray, factor: int, dtype: np.dtype) -> np.ndarray:
+    for axis in (-2, -1):
+        values = np.swapaxes(values, axis, -2)
+        sums = np.zeros((*values.shape[:-2], -(-values.shape[-2] // factor), values.shape[-1]), dtype)
+        for first in range(min(factor, values.shape[-2])):
+            part = values[..., first::factor, :]
+            sums[..., : part.shape[-2], :] += part
+        values = np.swapaxes(sums, axis, -2)
+    return values
+
+
 def _resize(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     for axis, length in ((-2, shape[0]), (-1, shape[1])):
         if length != values.shape[axis]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,7 +28,7 @@ DECODED_AT_ONCE = 2 << 30
 
 
 class SceneLike(Protocol):
-    """What prediction and training need of a scene; a Scene and an ArrayScene both have it."""
+    """What prediction and training need of a scene. Its children are asked for in whole unless they say otherwise."""
 
     name: str
     """How messages call it."""
@@ -44,11 +44,23 @@ class SceneLike(Protocol):
 
     def has_data(self, window: Window) -> bool:
         """False where it is known without reading that no pixel of the window is valid."""
-        ...
+        return True
+
+    def wants(self, window: Window) -> bool:
+        """True where a class is asked for in any pixel of the window."""
+        return True
+
+    def wanted(self, window: Window) -> np.ndarray:
+        """(H, W) bool, True where a class is asked for if there is data."""
+        return np.ones(window.shape, bool)
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(C, H, W) pixels in the scene's dtype and (H, W) valid, True where there is data."""
         ...
+
+    def read_valid(self, window: Window) -> np.ndarray:
+        """(H, W) bool: ``valid`` as ``read`` gives it, at less cost where that can be."""
+        return self.read(window)[1]
 
     def describe(self) -> dict[str, Any]:
         """What identifies the scene in plans and tags, as JSON holds it: its "kind", "name" and "bands" at least."""
@@ -61,7 +73,7 @@ class SceneLike(Protocol):
         ...
 
 
-class Scene:
+class Scene(SceneLike):
     """A raster file, described once and read window by window.
 
     Picklable: it holds the path and the choice of bands, and opens one handle per thread when it is first read there.
@@ -127,7 +139,7 @@ class Scene:
         that is where the file's mask is not 0 (nodata, alpha, mask band) and every band is finite.
         Raises InputError where the file cannot be read there, UsageError where the window leaves the scene.
         """
-        window = _resolve_window(window, self)
+        window = window_in(window, self)
         with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
             pixels = self._read_pixels(window)
             valid = self._read_mask(window)
@@ -135,9 +147,16 @@ class Scene:
             valid &= np.isfinite(pixels).all(0)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_valid(self, window: Window) -> np.ndarray:
+        """(H, W) bool: valid of a window, without its pixels where they do not decide it."""
+        if np.issubdtype(np.dtype(self.dtype), np.floating):
+            return self.read(window)[1]
+        with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
+            return self._read_mask(window_in(window, self))
+
     def read_values(self, window: Window | None = None) -> np.ndarray:
         """(C, H, W) pixels of a window (default: the whole scene) in the file's dtype, masked or not."""
-        window = _resolve_window(window, self)
+        window = window_in(window, self)
         with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
             return self._read_pixels(window)
 
@@ -159,22 +178,7 @@ class Scene:
 
     def describe(self) -> dict[str, Any]:
         """Name, path, size and modification time of the file, its bands and the nodata rule."""
-        if self.path.startswith(IN_MEMORY):
-            return {
-                "kind": "memory file",
-                "name": self.path,
-                "bands": list(self.bands),
-                "nodata_rule": self.nodata_rule,
-            }
-        stat = Path(self.path).stat()
-        identity = {"name": os.path.basename(self.path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
-        return {
-            "kind": "file",
-            "path": os.path.abspath(self.path),
-            "bands": list(self.bands),
-            "nodata_rule": self.nodata_rule,
-            **identity,
-        }
+        return file_record(self.path, self.bands, self.nodata_rule)
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -206,7 +210,7 @@ class Scene:
         return self._dataset().dataset_mask(window=window.to_rasterio()) > 0
 
 
-class ArrayScene:
+class ArrayScene(SceneLike):
     """An array in memory as a scene.
 
     Args:
@@ -241,13 +245,13 @@ class ArrayScene:
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As Scene.read."""
-        slices = _resolve_window(window, self).slices
+        slices = window_in(window, self).slices
         pixels, valid = self.pixels[:, *slices], self.valid[slices]
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
-    def has_data(self, window: Window) -> bool:
-        """True: an array is read at no cost."""
-        return True
+    def read_valid(self, window: Window) -> np.ndarray:
+        """As Scene.read_valid."""
+        return self.valid[window_in(window, self).slices]
 
     def describe(self) -> dict[str, Any]:
         """The array's shape, dtype and sha256."""
@@ -263,14 +267,18 @@ def reader_count(*scenes: SceneLike) -> int:
     return 1 if in_order else min(READERS, os.cpu_count() or 1)
 
 
-def open_described(record: Mapping[str, Any]) -> SceneLike:
-    """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
-    if record["kind"] != "file":
-        raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
-    return Scene(record["path"], record["bands"], record["nodata_rule"])
+def file_record(path: str, bands: Sequence[int], nodata_rule: NodataRule) -> dict[str, Any]:
+    """What identifies a raster file and how it is read."""
+    how = {"bands": list(bands), "nodata_rule": nodata_rule}
+    if path.startswith(IN_MEMORY):
+        return {"kind": "memory file", "name": path} | how
+    stat = Path(path).stat()
+    identity = {"name": os.path.basename(path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
+    return {"kind": "file", "path": os.path.abspath(path)} | identity | how
 
 
-def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:
+def window_in(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:
+    """A window of a scene, None for all of it; raises UsageError where it leaves the scene."""
     window = scene.grid.window if window is None else Window.of(window)
     if window.row_stop > scene.grid.shape[0] or window.col_stop > scene.grid.shape[1]:
         raise UsageError(f"{scene.name}: {window} leaves the scene of {scene.grid.shape} (rows, columns)")

@@ -16,6 +16,7 @@ from geoseg.datasets.overlap import overlapping
 from geoseg.datasets.splits import Split
 from geoseg.datasets.survey import Survey
 from geoseg.grid import Grid
+from geoseg.prediction.ground import unlike
 from geoseg.raster.scene import Scene
 from geoseg.training.settings import TrainingSettings
 
@@ -59,6 +60,22 @@ def say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
         log.warning("%d training pixels have a colour that is no class; they are ignored", found.undefined)
     if not split.val:
         log.warning("the split has no validation scenes: the model is that of the last epoch")
+
+
+def warn_of_resolutions(found: Survey, given: float | None) -> None:
+    """Log where scenes differ in ground resolution from each other, or from what was given for those that tell none."""
+    if not found.gsds:
+        return
+    finest, coarsest = min(found.gsds), max(found.gsds)
+    if unlike(finest, coarsest):
+        log.warning(
+            "the training scenes have %.3g to %.3g m per pixel; the model's record takes their median, %.3g m",
+            finest,
+            coarsest,
+            found.gsd,
+        )
+    elif given and unlike(given, found.gsd):
+        log.warning("the training scenes' files tell %.3g m per pixel, which counts, not %.3g m", found.gsd, given)
 
 
 def warn_of_overlaps(split: Split) -> None:

@@ -11,7 +11,7 @@ from geoseg.training.losses import require_gamma
 
 CUSTOM = "custom"
 ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
-ABOVE_ZERO += ("width", "window", "size")
+ABOVE_ZERO += ("width", "window", "size", "gsd")
 CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
@@ -45,6 +45,8 @@ class TrainingSettings:
     """Side in scene pixels of the windows that are cut at random places; None takes whole scenes."""
     size: int | None = None
     """Side in pixels as the network sees it; None takes the window, or for whole scenes 1024 but never enlarges."""
+    gsd: float | None = None
+    """Ground resolution in metres per pixel of scenes whose files tell none."""
     split: str | None = None
     """As datasets.splits.resolve_split explains."""
     augment: bool = False
@@ -155,8 +157,8 @@ PRESETS: dict[str, TrainingSettings] = {
 }
 """geoseg's own recipes by name; docs/training.md gives the reason of each value."""
 
-FREE = ("seed", "split")
-"""What may differ without a setting losing its name: the paper has one seed, and its split is of its data."""
+FREE = ("seed", "split", "gsd")
+"""What may differ without a setting losing its name: the paper has one seed, and the others are of its data."""
 
 
 def resolve_settings(

@@ -40,7 +40,7 @@ from geoseg.training.interruption import Interruption
 from geoseg.training.losses import LossSum, loss_sum, weight_sum
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
-from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps
+from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps, warn_of_resolutions
 from geoseg.training.run import Run
 from geoseg.training.settings import TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model, start
@@ -190,8 +190,9 @@ class Trainer:
         begin = start(settings, len(scenes["train"][0].image.bands), dataset.legend, begun)
         decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
-        found = survey(looked_through, dataset.legend, decoded.tally)
+        found = survey(looked_through, dataset.legend, decoded.tally, settings.gsd)
         say_what_was_found(found, dataset, split)
+        warn_of_resolutions(found, settings.gsd)
         warn_of_overlaps(split)
         weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
         count = len(found.band_means)
