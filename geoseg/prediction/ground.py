@@ -63,7 +63,7 @@ def match(ratio: float, trained: tuple[int, int], window: int | None = None, siz
     """
     if window and size:
         raise UsageError("--match-gsd finds the scale; leave --window or --size out")
-    factor = max(int(ratio * NEAR), 1)
+    factor = max(int(ratio + NEAR - 1), 1)
     rest = ratio / factor
     if not unlike(rest, 1.0, NEAR):
         rest = 1.0

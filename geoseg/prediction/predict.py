@@ -412,7 +412,7 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
         "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
         "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),
-    } | ({"GEOSEG_AREA": json.dumps(asked)} if asked else {})
+    } | ({"GEOSEG_AREA": json.dumps(asked, sort_keys=True)} if asked else {})
 
 
 def require_other_file(scene: str | Path, output: str | Path) -> None:

@@ -83,8 +83,9 @@ class ClippedScene(SceneLike):
 
     def describe(self) -> dict[str, Any]:
         """The source, and the area."""
-        what = {"kind": "clipped", "name": self.name, "bands": list(self.bands)}
-        return what | {"area": dict(self.area.record), "source": self.source.describe()}
+        source = self.source.describe()
+        what = {"kind": "clipped", "name": source["name"], "bands": source["bands"]}
+        return what | {"area": dict(self.area.record), "source": source}
 
     def _cells(self, window: Window) -> Iterator[tuple[Window, Window]]:
         """The cells that the area comes near, and the part of the window in each."""

@@ -76,8 +76,9 @@ class CoarseScene(SceneLike):
 
     def describe(self) -> dict[str, Any]:
         """The source, and the factor."""
-        what = {"kind": "coarse", "name": self.name, "bands": list(self.bands)}
-        return what | {"factor": self.factor, "source": self.source.describe()}
+        source = self.source.describe()
+        what = {"kind": "coarse", "name": source["name"], "bands": source["bands"]}
+        return what | {"factor": self.factor, "source": source}
 
     def under(self, window: Window) -> Window:
         """The pixels of the source that a window stands for."""

@@ -176,8 +176,9 @@ def bounds_around(grid: Grid, crs: CRS, margin: float = MARGIN) -> list[Bounds]:
     x, y = Projection(grid.crs, crs)(*there)
     back = Projection(crs, grid.crs)(x, y)
     # Beyond what a projection shows it may give coordinates, too, but not ones that lead back.
-    off = np.abs([_wrapped(a - b, grid.crs if axis == 0 else None) for axis, (a, b) in enumerate(zip(back, there))])
-    if not (off.max() <= 1e-3 * max(map(np.ptp, there))):
+    east, north = np.subtract(back, there)
+    off = np.hypot(np.mod(east + 180, 360) - 180 if grid.crs.is_geographic else east, north)
+    if not off.max() <= 1e-3 * max(map(np.ptp, there)):
         return []
     bottom, top = _widened(y.min(), y.max(), margin)
     if not crs.is_geographic:
@@ -188,19 +189,13 @@ def bounds_around(grid: Grid, crs: CRS, margin: float = MARGIN) -> list[Bounds]:
         # A pole lies within it.
         return [(-180, bottom, 180, 90) if top + bottom > 0 else (-180, -90, 180, top)]
     left, right = _widened(left, right, margin)
-    return (
-        [(left, bottom, right, top)] if right <= 180 else [(left, bottom, 180, top), (-180, bottom, right - 360, top)]
-    )
+    beyond = [(-180.0, bottom, right - 360, top)] if right > 180 else []
+    return [(left, bottom, min(right, 180.0), top), *beyond]
 
 
 def _widened(low: float, high: float, margin: float) -> tuple[float, float]:
     aside = margin * (high - low)
     return float(low - aside), float(high + aside)
-
-
-def _wrapped(east: np.ndarray, crs: CRS | None) -> np.ndarray:
-    """Differences of x in a CRS in degrees, taken round the Earth."""
-    return np.mod(east + 180, 360) - 180 if crs is not None and crs.is_geographic else east
 
 
 def _arc(longitude: np.ndarray) -> tuple[float, float]:

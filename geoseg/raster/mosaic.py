@@ -62,8 +62,7 @@ class MosaicScene(SceneLike):
         row, col = (int(value) for value in origin)
         transform = first.grid.transform @ Affine.translation(col, row) if origin.any() else first.grid.transform
         self.grid = Grid(first.grid.crs, transform, tuple(int(length) for length in stop - origin))
-        others = len(self.paths) - 1
-        self.name = f"{self.paths[0]} and {others} other{'s'[: others > 1]}" if others else self.paths[0]
+        self.name = _named(self.paths[0], len(self.paths))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MosaicScene, (self.paths, self.bands, self.nodata_rule)
@@ -108,7 +107,8 @@ class MosaicScene(SceneLike):
     def describe(self) -> dict[str, Any]:
         """What Scene.describe says of each file."""
         files = [file_record(path, self.bands, self.nodata_rule) for path in self.paths]
-        what = {"kind": "mosaic", "name": self.name, "bands": list(self.bands), "nodata_rule": self.nodata_rule}
+        name = _named(files[0]["name"], len(files))
+        what = {"kind": "mosaic", "name": name, "bands": list(self.bands), "nodata_rule": self.nodata_rule}
         return what | {"files": files}
 
     def close(self) -> None:
@@ -147,6 +147,10 @@ class MosaicScene(SceneLike):
         scene.close()
         with self._lock:
             self._opened.discard(scene)
+
+
+def _named(first: str, files: int) -> str:
+    return first if files == 1 else f"{first} and {files - 1} other{'s' if files > 2 else ''}"
 
 
 def _require_place(scene: Scene) -> None:

@@ -104,7 +104,7 @@ def test_a_twentieth_of_a_pixel_off_is_near_enough(make_tile) -> None:
         ({"row": 0, "col": 29.8}, r"b\.tif: lies -0\.20 px right"),
         (
             {"row": 0, "col": 0, "place": PLACE @ Affine.scale(1.01)},
-            r"b\.tif: has pixels of 0\.7575 x 0\.505, .*0\.75 x",
+            r"b\.tif: has pixels of 0\.7575 x 0\.505, ",
         ),
         ({"row": 0, "col": 0, "place": PLACE @ Affine.scale(1, -1)}, r"b\.tif: is turned or mirrored against .*a\.tif"),
         ({"row": 0, "col": 0, "place": PLACE @ Affine.rotation(1)}, r"b\.tif: "),
