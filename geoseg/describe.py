@@ -24,6 +24,8 @@ def describe_raster(path: Path) -> dict[str, Any]:
     with Scene(path) as scene:
         record = {"kind": "class raster" if LEGEND_TAG in scene.tags else "raster", "grid": str(scene.grid)}
         record |= {"bands": list(scene.bands), "dtype": scene.dtype}
+        if scene.grid.gsd:
+            record["gsd"] = scene.grid.gsd
         if scene.grid.gcps:
             record["gcps"] = len(scene.grid.gcps)
         return record | {name: value for name, value in scene.tags.items() if name.startswith("GEOSEG_")}

@@ -155,6 +155,12 @@ def test_the_extent_may_be_off_by_half_a_pixel_of_the_finer_grid(pixels: float, 
     assert GRID.same_extent_as(fine) is same and fine.same_extent_as(GRID) is same
 
 
+def test_bounds_hold_all_corners() -> None:
+    turned = Grid(None, Affine.translation(10, 20) @ Affine.rotation(30), (4, 8))
+    assert turned.bounds == pytest.approx((10 - 4 * 0.5, 20, 10 + 8 * 0.75**0.5, 20 + 8 * 0.5 + 4 * 0.75**0.5))
+    assert Grid(None, Affine(0.5, 0, 10, 0, 0.25, 20), (4, 8)).bounds == (10, 20, 14, 21)
+
+
 def test_a_grid_introduces_itself() -> None:
     assert str(GRID) == "37 x 53 px (rows x columns), EPSG:32631, pixel 0.75 x 0.5, origin (441754.5, 5417386.25)"
     assert str(Grid(None, IDENTITY, (37, 53))) == "37 x 53 px (rows x columns), no georeference"

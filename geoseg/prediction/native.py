@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from geoseg import tiling
 from geoseg.grid import Window
 from geoseg.legend import NODATA
 from geoseg.prediction.shard import ShardResult
 from geoseg.raster.coarse import CoarseScene
-from geoseg.raster.scene import SceneLike
-from geoseg.tiling import blocks
+from geoseg.raster.scene import SceneLike, in_rows
 
 PIECE = 2048
-"""Side in pixels of the pieces in which a shard of a coarse scene is brought to its source's pixels."""
+"""Side in pixels of the pieces in which a shard of a coarse scene is brought to its source's pixels, a multiple of a
+block's; of a source that is decoded in rows they are as wide as the shard, and one block high."""
 
 
 def native_results(result: ShardResult, scene: SceneLike) -> Iterator[ShardResult]:
@@ -30,9 +31,15 @@ def native_results(result: ShardResult, scene: SceneLike) -> Iterator[ShardResul
     if result.bands is None:
         yield ShardResult(result.index, under, None)
         return
-    for piece in blocks(under.shape, PIECE):
-        place = Window(under.row + piece.row, under.col + piece.col, *piece.shape)
-        yield ShardResult(result.index, place, _enlarged(result.bands, piece, place, scene))
+    for place in _pieces(under, scene.source):
+        yield ShardResult(result.index, place, _enlarged(result.bands, place.relative_to(under), place, scene))
+
+
+def _pieces(under: Window, source: SceneLike) -> Iterator[Window]:
+    height, width = (tiling.BLOCK, under.width) if in_rows(source) else (PIECE, PIECE)
+    for row in range(under.row, under.row_stop, height):
+        for col in range(under.col, under.col_stop, width):
+            yield Window(row, col, min(height, under.row_stop - row), min(width, under.col_stop - col))
 
 
 def _enlarged(bands: np.ndarray, piece: Window, place: Window, scene: CoarseScene) -> np.ndarray | None:

@@ -18,10 +18,11 @@ from geoseg.grid import Window
 from geoseg.models.device import Precision, instruction_set, resolve_device, resolve_precision
 from geoseg.models.inference import Engine, resolve_engine
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
-from geoseg.raster.scene import SceneLike
+from geoseg.raster.coarse import MOST_READ
+from geoseg.raster.scene import READERS, SceneLike
 from geoseg.tiling import Lattice
 
-FORMAT = 2
+FORMAT = 3
 """Version of the plan's JSON and of what it means: where the lattice lies and how tiles are blended."""
 SHARD_SHAPE = 1024, 12288
 """(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
@@ -60,8 +61,8 @@ class Plan:
     read, (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of
     written scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the
     block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w, or as many of the tile where that is
-    larger. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height, nor with its width above
-    12288 px.
+    larger; and where a coarse scene is read, 24 x 2^20 B b of its source and 12 x 2^20 (1 + written) to write. GDAL's
+    cache (64 MiB) comes on top. None of it grows with the scene's height, nor with its width above 12288 px.
     """
 
     scene: Mapping[str, Any]
@@ -140,7 +141,9 @@ class Plan:
         scores = (12 * self.numerics.batch_shape[0] * classes + 8) * window
         larger = max(window, math.prod(self.tile_shape))
         resampling = 5 * 21 * len(self.scene["bands"]) * larger if self.tile_shape != self.window_shape else 0
-        return int(strips + rows + waiting + scores + resampling)
+        # Of a coarse scene pieces of its source are read, and written in its stead.
+        coarse = 6 * READERS * MOST_READ * self.pixel_bytes + 3 * (1 + self.written_scores) * 2048**2
+        return int(strips + rows + waiting + scores + resampling + (coarse if "factor" in self.scene else 0))
 
     def to_json(self) -> str:
         """The plan as a JSON document; ``from_json`` reads it back, equal."""

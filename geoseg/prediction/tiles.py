@@ -15,7 +15,7 @@ from geoseg.ahead import read_ahead
 from geoseg.grid import Window
 from geoseg.prediction.plan import Plan
 from geoseg.raster.resample import area
-from geoseg.raster.scene import SceneLike
+from geoseg.raster.scene import SceneLike, in_rows
 from geoseg.tiling import Lattice
 
 CHUNK = 512, 2048
@@ -119,11 +119,9 @@ def chunk_windows(span: Window, scene: SceneLike) -> list[Window]:
     """``span`` in windows that begin and end on block borders of the scene, row-major; no block in two where blocks are
     not larger than a chunk."""
     block_height, block_width = scene.block_shape
-    whole_rows = scene.sequential or block_width >= scene.grid.shape[1]
-    height = _multiple(block_height, CHUNK[0])
-    width = span.width if whole_rows else _multiple(block_width, CHUNK[1])
+    height, width = _multiple(block_height, CHUNK[0]), _multiple(block_width, CHUNK[1])
     cols = [span.col_stop, *range((span.col_stop - 1) // width * width, span.col, -width), span.col][::-1]
-    if whole_rows:
+    if in_rows(scene):
         cols = [span.col, span.col_stop]
     rows = [span.row, *range((span.row // height + 1) * height, span.row_stop, height), span.row_stop]
     return [

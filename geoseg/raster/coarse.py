@@ -11,9 +11,9 @@ import numpy as np
 from geoseg.errors import UsageError
 from geoseg.grid import Window
 from geoseg.raster.resample import area, block_any, block_means
-from geoseg.raster.scene import SceneLike, window_in
+from geoseg.raster.scene import SceneLike, in_rows, window_in
 
-MOST_READ = 1 << 22
+MOST_READ = 1 << 20
 """Pixels of the source that are read at once, about: all that a factor costs in memory."""
 PIECE = 2048
 """Columns of the source that are read at once, about, where its blocks are no whole rows."""
@@ -88,8 +88,7 @@ class CoarseScene(SceneLike):
 
     def _pieces(self, window: Window) -> Iterator[Window]:
         """Parts of a window, those below each other in turn: blocks of the source that two share are still decoded."""
-        whole_rows = self.sequential or self.source.block_shape[1] >= self.source.grid.shape[1]
-        width = window.width if whole_rows else max(PIECE // self.factor, 1)
+        width = window.width if in_rows(self.source) else max(PIECE // self.factor, 1)
         height = max(MOST_READ // (width * self.factor**2), 1)
         for col in range(window.col, window.col_stop, width):
             for row in range(window.row, window.row_stop, height):

@@ -41,7 +41,7 @@ def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.
     The mean of those that are valid; valid where any of them is. The last row and column are of what there is. A pixel
     comes out the same whatever else is in the array.
     """
-    count = _block_sums(valid, factor, np.dtype(np.int64))
+    count = _block_sums(valid, factor, np.dtype(np.uint32))
     total = _block_sums(pixels if valid.all() else np.where(valid, pixels, 0), factor, _exact(pixels.dtype, factor))
     mean = total / np.maximum(count, 1)
     if np.issubdtype(pixels.dtype, np.integer):
@@ -51,7 +51,7 @@ def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.
 
 def block_any(mask: np.ndarray, factor: int) -> np.ndarray:
     """(H, W) bool to one pixel for each ``factor`` x ``factor``, True where any of them is."""
-    return _block_sums(mask, factor, np.dtype(np.int64)) > 0
+    return _block_sums(mask, factor, np.dtype(np.uint32)) > 0
 
 
 def _exact(dtype: np.dtype, factor: int) -> np.dtype:

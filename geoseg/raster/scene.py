@@ -267,6 +267,11 @@ def reader_count(*scenes: SceneLike) -> int:
     return 1 if in_order else min(READERS, os.cpu_count() or 1)
 
 
+def in_rows(scene: SceneLike) -> bool:
+    """True where whole rows of a scene are decoded together, and should be read so."""
+    return scene.sequential or scene.block_shape[1] >= scene.grid.shape[1]
+
+
 def file_record(path: str, bands: Sequence[int], nodata_rule: NodataRule) -> dict[str, Any]:
     """What identifies a raster file and how it is read."""
     how = {"bands": list(bands), "nodata_rule": nodata_rule}

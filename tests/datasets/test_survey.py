@@ -11,9 +11,10 @@ from rasterio.crs import CRS
 from geoseg.datasets import survey as module
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.samples import LabelledScene
-from geoseg.datasets.survey import survey
+from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import InputError
 from geoseg.grid import Grid
+from geoseg.training.record import warn_of_resolutions
 
 
 def open_scenes(root):
@@ -83,18 +84,58 @@ def test_gsd_is_the_median_of_those_that_have_one(make_dataset):
         (2263, Affine(10.0, 0, 1e6, 0, -10.0, 2e5), 3.048006),
         (4326, Affine(1e-5, 0, 2.0, 0, -1e-5, 0.0), 1.10946),
         (4326, Affine(2e-5, 0, 2.0, 0, -1e-5, 60.0), 1.11506),
+        (3857, Affine(2.0, 0, 2e5, 0, -2.0, 8_399_748), 1.0),
+        (3857, Affine(2.0, 0, 2e5, 0, -2.0, 10), 2.0),
+        (3395, Affine(2.0, 0, 2e5, 0, -2.0, -8_362_698), 1.0),
     ],
-    ids=["metres", "rotated", "feet", "equator", "60 degrees north"],
+    ids=[
+        "metres",
+        "rotated",
+        "feet",
+        "equator",
+        "60 degrees north",
+        "web 60 north",
+        "web equator",
+        "mercator 60 south",
+    ],
 )
 def test_ground_sampling_distance(epsg, transform, expected):
     found = Grid(CRS.from_epsg(epsg), transform, (10, 10)).gsd
-    assert found == pytest.approx(expected, rel=1e-3)
+    # That of Mercator is taken on the sphere.
+    assert found == pytest.approx(expected, rel=6e-3 if epsg in (3857, 3395) else 1e-3)
 
 
 @pytest.mark.parametrize(("epsg", "transform"), [(None, Affine(2, 0, 5, 0, -2, 9)), (32631, Affine.identity())])
 def test_no_georeference_no_distance(epsg, transform):
     crs = CRS.from_epsg(epsg) if epsg else None
     assert Grid(crs, transform, (4, 4)).gsd is None
+
+
+def test_what_is_said_counts_for_scenes_that_tell_nothing(make_dataset):
+    codes = np.full((4, 4), 10, np.uint8)
+    pixels = np.ones((3, 4, 4), np.uint8)
+    root = make_dataset({stem: (pixels, codes) for stem in "abc"}, transform=None)
+    assert survey(*open_scenes(root), gsd=0.3).gsds == (0.3, 0.3, 0.3)
+    for folder in ("images", "labels"):
+        with rasterio.open(root / folder / "a.tif", "r+") as dataset:
+            dataset.crs, dataset.transform = CRS.from_epsg(32631), Affine(2.0, 0, 4e5, 0, -2.0, 5e6)
+    assert survey(*open_scenes(root), gsd=0.3).gsds == (2.0, 0.3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("gsds", "given", "said"),
+    [
+        ((0.5, 0.6, 0.5), None, ""),
+        ((0.5, 0.64, 0.5), None, "have 0.5 to 0.64 m per pixel; the model's record takes their median, 0.5 m"),
+        ((0.5, 10.0), None, "have 0.5 to 10 m"),
+        ((0.5, 0.5), 0.3, "files tell 0.5 m per pixel, which counts, not 0.3 m"),
+        ((0.5, 0.5), 0.55, ""),
+        ((), 0.5, ""),
+    ],
+)
+def test_scenes_of_unlike_resolutions_are_told(caplog, gsds, given, said):
+    warn_of_resolutions(Survey(np.ones((2, 2), np.int64), 0, 0, (1.0,), gsds), given)
+    assert said in caplog.text if said else not caplog.text
 
 
 def test_scenes_of_other_bands_are_refused(make_dataset):

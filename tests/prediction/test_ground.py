@@ -251,7 +251,7 @@ def test_strips_lie_on_the_scene_s_own_pixels(make_segmenter, make_raster, small
 
 
 def test_memory_does_not_depend_on_how_much_finer_the_scene_is(make_segmenter) -> None:
-    """By the plan's own formula; the pieces that are read for a coarse pixel are bounded by themselves."""
+    """By the plan's own formula: the same for 10 and for 100 times, and for twice as fine what a window of twice costs."""
     segmenter = make_segmenter(pointwise, gsd=10.0, window=512)
     found = []
     for side in (10.0, 5.5, 1.0, 0.1):
@@ -259,7 +259,7 @@ def test_memory_does_not_depend_on_how_much_finer_the_scene_is(make_segmenter) -
         scene = ArrayScene(np.zeros((3, 2048, 2048), np.uint8), grid=grid)
         with planned(scene, segmenter, None, match_gsd=True, **LOCAL) as (plan, _, _):
             found.append(plan.memory)
-    assert found[2] <= found[0] and found[3] <= found[0] and found[1] < 6 * found[0]
+    assert found[3] <= found[2] <= found[0] + (1 << 28) and found[1] < 6 * found[0]
 
 
 # What is known of scenes

@@ -146,7 +146,7 @@ def test_few_files_are_open_at_a_time(make_tile, monkeypatch) -> None:
             nonlocal most
             dataset = super()._dataset()
             opened.add(self)
-            most = max(most, sum(bool(scene._handles) for scene in opened))
+            most = max(most, sum(bool(scene._handles) for scene in list(opened)))
             return dataset
 
     monkeypatch.setattr(geoseg.raster.mosaic, "Scene", Counted)
