@@ -46,7 +46,7 @@ from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_w
 log = logging.getLogger("geoseg")
 
 Pending = Callable[[], ShardResult]
-Source = str | Path | Sequence[str | Path] | np.ndarray | rasterio.DatasetReader | SceneLike
+AnyScene = str | Path | Sequence[str | Path] | np.ndarray | rasterio.DatasetReader | SceneLike
 """What stands for a scene: a raster file, several of a mosaic, an array, an open dataset, or a scene."""
 
 
@@ -138,7 +138,7 @@ class Prediction:
 
 
 def predict(
-    scene: Source,
+    scene: AnyScene,
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
@@ -190,7 +190,7 @@ def predict(
 
 
 def predict_strips(
-    scene: Source,
+    scene: AnyScene,
     model: str | Path | Segmenter,
     *,
     bands: Sequence[int] | None = None,
@@ -210,7 +210,7 @@ def predict_strips(
 
 @contextmanager
 def planned(
-    scene: Source,
+    scene: AnyScene,
     model: str | Path | Segmenter,
     bands: Sequence[int] | None,
     nodata_rule: NodataRule = "all",
@@ -369,7 +369,7 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
         raise InputError(f"{scene.name}: was changed while it was read; predict it again")
 
 
-def source_files(scene: Source) -> tuple[str | Path, ...]:
+def source_files(scene: AnyScene) -> tuple[str | Path, ...]:
     """The raster files that stand for a scene; none where something else does."""
     if isinstance(scene, (str, Path)):
         return (scene,)
@@ -377,7 +377,7 @@ def source_files(scene: Source) -> tuple[str | Path, ...]:
 
 
 def open_scene(
-    scene: Source, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all", mosaic: bool = False
+    scene: AnyScene, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all", mosaic: bool = False
 ) -> SceneLike:
     """A scene from whatever stands for one."""
     files = source_files(scene)

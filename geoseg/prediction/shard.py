@@ -26,7 +26,7 @@ from geoseg.models.storage import load, model_sha256
 from geoseg.prediction.plan import Plan, Scores, model_identity
 from geoseg.prediction.stitching import ScoredBlock, Stitcher, rank
 from geoseg.prediction.tiles import Tile, read_tiles
-from geoseg.raster.reopening import open_described
+from geoseg.raster.described import open_described
 from geoseg.raster.scene import SceneLike
 from geoseg.raster.writer import SCORE_STEPS
 

@@ -15,7 +15,7 @@ from affine import Affine
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.raster.resample import area
-from geoseg.raster.scene import NodataRule, Scene, SceneLike, file_record, window_in
+from geoseg.raster.scene import NodataRule, Scene, SceneLike, window_in
 
 OPEN = 16
 """Files that each reading thread keeps open."""
@@ -42,7 +42,7 @@ class MosaicScene(SceneLike):
     ) -> None:
         if not paths:
             raise UsageError("a mosaic is made of one file at least")
-        self.paths, self.nodata_rule = tuple(str(path) for path in paths), nodata_rule
+        self.paths, self.nodata_rule = tuple(paths), nodata_rule
         self._local, self._lock, self._opened = threading.local(), threading.Lock(), set()
         with Scene(self.paths[0], bands, nodata_rule) as first:
             self.bands, self.dtype, self.block_shape = first.bands, first.dtype, first.block_shape
@@ -62,7 +62,7 @@ class MosaicScene(SceneLike):
         row, col = (int(value) for value in origin)
         transform = first.grid.transform @ Affine.translation(col, row) if origin.any() else first.grid.transform
         self.grid = Grid(first.grid.crs, transform, tuple(int(length) for length in stop - origin))
-        self.name = _named(self.paths[0], len(self.paths))
+        self.name = _named(first.name, len(self.paths))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MosaicScene, (self.paths, self.bands, self.nodata_rule)
@@ -106,7 +106,7 @@ class MosaicScene(SceneLike):
 
     def describe(self) -> dict[str, Any]:
         """What Scene.describe says of each file."""
-        files = [file_record(path, self.bands, self.nodata_rule) for path in self.paths]
+        files = [self._scene(number).describe() for number in range(len(self.paths))]
         name = _named(files[0]["name"], len(files))
         what = {"kind": "mosaic", "name": name, "bands": list(self.bands), "nodata_rule": self.nodata_rule}
         return what | {"files": files}

@@ -178,7 +178,22 @@ class Scene(SceneLike):
 
     def describe(self) -> dict[str, Any]:
         """Name, path, size and modification time of the file, its bands and the nodata rule."""
-        return file_record(self.path, self.bands, self.nodata_rule)
+        if self.path.startswith(IN_MEMORY):
+            return {
+                "kind": "memory file",
+                "name": self.path,
+                "bands": list(self.bands),
+                "nodata_rule": self.nodata_rule,
+            }
+        stat = Path(self.path).stat()
+        identity = {"name": os.path.basename(self.path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
+        return {
+            "kind": "file",
+            "path": os.path.abspath(self.path),
+            "bands": list(self.bands),
+            "nodata_rule": self.nodata_rule,
+            **identity,
+        }
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -270,16 +285,6 @@ def reader_count(*scenes: SceneLike) -> int:
 def in_rows(scene: SceneLike) -> bool:
     """True where whole rows of a scene are decoded together, and should be read so."""
     return scene.sequential or scene.block_shape[1] >= scene.grid.shape[1]
-
-
-def file_record(path: str, bands: Sequence[int], nodata_rule: NodataRule) -> dict[str, Any]:
-    """What identifies a raster file and how it is read."""
-    how = {"bands": list(bands), "nodata_rule": nodata_rule}
-    if path.startswith(IN_MEMORY):
-        return {"kind": "memory file", "name": path} | how
-    stat = Path(path).stat()
-    identity = {"name": os.path.basename(path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
-    return {"kind": "file", "path": os.path.abspath(path)} | identity | how
 
 
 def window_in(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:

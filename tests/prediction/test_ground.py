@@ -251,7 +251,7 @@ def test_strips_lie_on_the_scene_s_own_pixels(make_segmenter, make_raster, small
 
 
 def test_memory_does_not_depend_on_how_much_finer_the_scene_is(make_segmenter) -> None:
-    """By the plan's own formula: the same for 10 and for 100 times, and for twice as fine what a window of twice costs."""
+    """By the plan's own formula: the same for 10 and 100 times, and for twice as fine what a window of twice costs."""
     segmenter = make_segmenter(pointwise, gsd=10.0, window=512)
     found = []
     for side in (10.0, 5.5, 1.0, 0.1):

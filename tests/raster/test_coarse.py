@@ -15,7 +15,7 @@ import geoseg.raster.coarse
 from geoseg.errors import UsageError
 from geoseg.grid import Grid, GroundControlPoint, Window
 from geoseg.raster.coarse import CoarseScene, source_of
-from geoseg.raster.reopening import open_described
+from geoseg.raster.described import open_described
 from geoseg.raster.scene import ArrayScene, Scene
 
 PLACE = Affine(0.5, 0.1, 441_754.5, 0.2, -0.75, 5_417_386.25)

@@ -17,9 +17,9 @@ import geoseg.raster.clipped
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, GroundControlPoint, Window
 from geoseg.raster.clipped import ClippedScene, clipped
+from geoseg.raster.described import open_described
 from geoseg.raster.interest import AreaOfInterest, area_from_bounds, area_from_file
 from geoseg.raster.projection import Projection
-from geoseg.raster.reopening import open_described
 from geoseg.raster.scene import ArrayScene, Scene
 
 UTM, DEGREES = CRS.from_epsg(32631), CRS.from_epsg(4326)

@@ -15,8 +15,8 @@ from rasterio.merge import merge
 import geoseg.raster.mosaic
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
+from geoseg.raster.described import open_described
 from geoseg.raster.mosaic import OPEN, MosaicScene
-from geoseg.raster.reopening import open_described
 from geoseg.raster.scene import Scene
 
 PLACE = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)

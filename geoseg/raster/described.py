@@ -1,0 +1,27 @@
+"""Opening again what a plan remembers of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from geoseg.errors import InputError
+from geoseg.raster.clipped import ClippedScene
+from geoseg.raster.coarse import CoarseScene
+from geoseg.raster.interest import reopen_area
+from geoseg.raster.mosaic import MosaicScene
+from geoseg.raster.scene import Scene, SceneLike
+
+
+def open_described(record: Mapping[str, Any]) -> SceneLike:
+    """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
+    if record["kind"] == "file":
+        return Scene(record["path"], record["bands"], record["nodata_rule"])
+    if record["kind"] == "mosaic":
+        return MosaicScene([file["path"] for file in record["files"]], record["bands"], record["nodata_rule"])
+    if record["kind"] == "clipped":
+        source = open_described(record["source"])
+        return ClippedScene(source, reopen_area(record["area"], source.grid))
+    if record["kind"] == "coarse":
+        return CoarseScene(open_described(record["source"]), record["factor"])
+    raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
