@@ -404,7 +404,7 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     settings |= {key: plan.scene[key] for key in ("factor",) if key in plan.scene}
     area = plan.scene.get("area") or plan.scene.get("source", {}).get("area")
     # Without its path, which is nobody's business.
-    asked = {key: value for key, value in area.items() if key != "path"} if area else None
+    asked = {key: value for key, value in area.items() if key not in ("path", "wkb")} if area else None
     return {
         "GEOSEG_VERSION": geoseg.__version__,
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",

@@ -49,9 +49,22 @@ class AreaOfInterest:
     crs: CRS | None
     """None: that of the scene."""
     record: Mapping[str, Any]
-    """What identifies it in plans, as JSON holds it; ``reopen_area`` finds it again."""
+    """Its name and what identifies it in plans, as JSON holds it; ``reopen_area`` finds it again."""
     extent: Bounds
     """Of all that the file holds, or of the polygons."""
+
+    @classmethod
+    def of(cls, geometry: shapely.Geometry, crs: Any = None, name: str = "area") -> AreaOfInterest:
+        """The polygons of a shapely geometry in a CRS, as anything that rasterio takes for one; None: the scene's.
+
+        Raises InputError where it is none or holds others, UsageError for no CRS.
+        """
+        polygons = _polygons(np.array([geometry], object), name)
+        if not len(polygons):
+            raise InputError(f"{name}: is empty; an area of interest is made of polygons")
+        crs = None if crs is None else _user_crs(crs)
+        record = {"name": name, "wkb": shapely.to_wkb(geometry, hex=True), "crs": crs.to_string() if crs else None}
+        return cls(tuple(polygons), crs, record, geometry.bounds)
 
     @property
     def name(self) -> str:
@@ -157,6 +170,8 @@ def reopen_area(record: Mapping[str, Any], grid: Grid) -> AreaOfInterest:
     """The area that a record is of. Raises as those that made it."""
     if "bbox" in record:
         return area_from_bounds(record["bbox"], record["crs"], grid)
+    if "wkb" in record:
+        return AreaOfInterest.of(shapely.from_wkb(record["wkb"]), record["crs"], record["name"])
     return area_from_file(f"{record['path']}:{record['layer']}", grid)
 
 
@@ -228,19 +243,19 @@ def _split_layer(text: str) -> tuple[Path, str | None]:
     raise InputError(f"{text}: no such file")
 
 
-def _user_crs(crs: CRS | str) -> CRS:
+def _user_crs(crs: Any) -> CRS:
     try:
         return CRS.from_user_input(crs)
     except (CRSError, ValueError) as error:
         raise UsageError(f"{crs!r} is no CRS, such as EPSG:4326 ({one_line(error)})") from error
 
 
-def _polygons(shapes: np.ndarray, path: Path) -> np.ndarray:
+def _polygons(shapes: np.ndarray, name: str | Path) -> np.ndarray:
     """Single valid polygons from polygons of any kind. Raises InputError for other shapes."""
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     kinds = {shape.geom_type for shape in shapes} - {"Polygon", "MultiPolygon"}
     if kinds:
-        raise InputError(f"{path}: holds {', '.join(sorted(kinds))}; an area of interest is made of polygons")
+        raise InputError(f"{name}: holds {', '.join(sorted(kinds))}; an area of interest is made of polygons")
     return _valid(shapes)
 
 

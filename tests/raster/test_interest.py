@@ -42,6 +42,7 @@ def scene_on(grid: Grid) -> ArrayScene:
 
 
 def area_of(*polygons: shapely.Geometry, crs: CRS | None = UTM) -> AreaOfInterest:
+    """Of polygons that may overlap."""
     return AreaOfInterest(polygons, crs, {"name": "area"}, shapely.MultiPolygon(polygons).bounds)
 
 
@@ -200,7 +201,7 @@ def test_an_outline_that_crosses_itself_counts_where_it_is() -> None:
     bow = shapely.Polygon([(x, y), (x + 100, y + 60), (x + 100, y), (x, y + 60)])
     assert not bow.is_valid
     grid = grid_of(shape=(300, 400))
-    area = AreaOfInterest(tuple(shapely.get_parts(shapely.make_valid(bow))), UTM, {"name": "bow"}, bow.bounds)
+    area = AreaOfInterest.of(bow, "EPSG:32631", "bow")
     assert np.array_equal(inside(area, grid), rasterize([bow], (300, 400), transform=PLACE).astype(bool))
 
 
@@ -216,6 +217,15 @@ def test_any_vector_file_will_do(tmp_path: Path, ending: str) -> None:
     area = area_from_file(write_vector(tmp_path / f"area{ending}", [shape], crs), grid)
     expected = rasterize([ring(grid)], SHAPE, transform=PLACE).astype(bool)
     assert (inside(area, grid) != expected).sum() <= 1 and area.name == f"area{ending}"
+
+
+def test_a_geometry_that_is_no_area_is_refused() -> None:
+    with pytest.raises(InputError, match="area: holds Point"):
+        AreaOfInterest.of(shapely.Point(1, 2))
+    with pytest.raises(InputError, match="area: is empty"):
+        AreaOfInterest.of(shapely.Polygon())
+    with pytest.raises(UsageError, match="is no CRS"):
+        AreaOfInterest.of(shapely.box(0, 0, 1, 1), "nowhere")
 
 
 def test_a_bow_tie_in_a_file_is_mended(tmp_path: Path) -> None:
@@ -380,6 +390,8 @@ def test_it_is_found_again_and_travels(make_raster, tmp_path: Path) -> None:
             for copy in (open_described(scene.describe()), pickle.loads(pickle.dumps(scene))):
                 assert np.array_equal(copy.wanted(copy.grid.window), scene.wanted(scene.grid.window))
                 assert copy.describe() == scene.describe() != source.describe()
+        scene = clipped(source, AreaOfInterest.of(shape, source.grid.crs))
+        assert open_described(scene.describe()).describe() == scene.describe()
         before = clipped(source, file).describe()
         write_vector(tmp_path / "b.gpkg", [shape.buffer(-1)]).replace(file)
         assert clipped(source, file).describe() != before
