@@ -31,8 +31,8 @@ PROBES = 33
 """Points along either side of a grid that are taken to another CRS to find its extent there."""
 GAP = 45.0
 """Degrees: where the longitudes of those points lie all closer, the grid goes round the Earth."""
-ROUNDS = 24
-"""In which edges are divided, each to 3/5 of their length at most."""
+MOST_POINTS = 1 << 21
+"""Of edges that are divided; only what runs through a pole, where longitudes leap, takes more."""
 BETWEEN = (0.25, 0.5, 0.75)
 """Where on an edge its deviation is looked at."""
 Bounds = tuple[float, float, float, float]
@@ -78,7 +78,7 @@ class AreaOfInterest:
         """
         require_place(grid, name)
         to_pixels = self._way_to(grid)
-        edged = _divided(self._near(grid), to_pixels, grid.pixels_around) if self._differs(grid) else self.polygons
+        edged = self._divided(self._near(grid), to_pixels, grid) if self._differs(grid) else self.polygons
         on_pixels = [shapely.transform(p, lambda xy: self._unwrapped(to_pixels(*xy.T), grid)) for p in edged]
         if not np.isfinite(shapely.get_coordinates(on_pixels)).all():
             raise InputError(f"{self.name}: has no place in {grid.crs.to_string()}, the CRS of {name}; bring it there")
@@ -99,6 +99,22 @@ class AreaOfInterest:
     def _near(self, grid: Grid) -> np.ndarray:
         near = bounds_around(grid, self.crs) or [EVERYWHERE]
         return np.concatenate([_cut(self.polygons, bounds) for bounds in near])
+
+    def _divided(self, polygons: np.ndarray, to_pixels: Callable, grid: Grid) -> np.ndarray:
+        """Polygons with so many points on their edges that these are straight in pixels, too."""
+        while True:
+            lengths, off = _deviations(polygons, to_pixels, grid.pixels_around)
+            wrong = off > DEVIATION
+            if not wrong.any():
+                return polygons
+            # The deviation of a curve goes with the square of its length.
+            needed = lengths[wrong] * np.sqrt(DEVIATION / off[wrong])
+            longest = min(0.9 * needed.min(), 0.6 * lengths[wrong].max())
+            if lengths.sum() / longest > MOST_POINTS:
+                raise InputError(
+                    f"{self.name}: cannot be drawn in {grid.crs.to_string()}; cut away what lies at a pole"
+                )
+            polygons = shapely.segmentize(polygons, float(longest))
 
     def _unwrapped(self, xy: tuple[np.ndarray, np.ndarray], grid: Grid) -> np.ndarray:
         """(n, 2) of a polygon's points; one drawn across the antimeridian of a grid in degrees stays in one piece."""
@@ -275,19 +291,6 @@ def _areal(shapes: np.ndarray) -> np.ndarray:
 
 def _cut(polygons: Sequence[shapely.Polygon], bounds: Bounds) -> np.ndarray:
     return _areal(shapely.clip_by_rect(np.array(polygons, object), *bounds))
-
-
-def _divided(polygons: np.ndarray, to_pixels: Callable, turn: float | None) -> np.ndarray:
-    """Polygons with so many points on their edges that these are straight in pixels, too."""
-    for _ in range(ROUNDS):
-        lengths, off = _deviations(polygons, to_pixels, turn)
-        wrong = off > DEVIATION
-        if not wrong.any():
-            break
-        # The deviation of a curve goes with the square of its length.
-        longest = float((lengths[wrong] * np.sqrt(DEVIATION / off[wrong])).min())
-        polygons = shapely.segmentize(polygons, min(0.9 * longest, 0.6 * float(lengths[wrong].max())))
-    return polygons
 
 
 def _deviations(polygons: np.ndarray, to_pixels: Callable, turn: float | None) -> tuple[np.ndarray, np.ndarray]:

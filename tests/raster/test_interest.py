@@ -196,6 +196,13 @@ def test_a_polar_scene_and_a_cap_in_degrees() -> None:
     assert (inside(slice_, grid) != expected).sum() <= 8 and expected.sum() > 500
 
 
+def test_an_outline_through_a_pole_is_refused_where_longitudes_leap() -> None:
+    grid = grid_of(Affine(0.1, 0, -180, 0, -0.1, 90), DEGREES, (300, 3600))
+    over_the_pole = area_of(shapely.box(0.0, -500_000.0, 900_000.0, 900_000.0), crs=CRS.from_epsg(3413))
+    with pytest.raises(InputError, match="area: cannot be drawn in EPSG:4326; cut away what lies at a pole"):
+        inside(over_the_pole, grid)
+
+
 def test_an_outline_that_crosses_itself_counts_where_it_is() -> None:
     x, y = 441_800.0, 5_417_300.0
     bow = shapely.Polygon([(x, y), (x + 100, y + 60), (x + 100, y), (x, y + 60)])
