@@ -26,6 +26,9 @@ from . import options
 @click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
 @click.option("--gamma", type=float, metavar="X", help="Focusing parameter of the focal loss, 0 or >= 1.  [default: 2]")
 @click.option(
+    "--region-loss", type=click.Choice(["none", "dice", "lovasz"]), help="Added to the loss.  [default: none]"
+)
+@click.option(
     "--class-weights",
     type=click.Choice(["median", "sqrt", "none"]),
     help="In the loss: median frequency, its square root, or all equal.  [default: median]",
@@ -50,6 +53,11 @@ from . import options
 )
 @click.option("--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes of DeepGlobe.")
 @options.rare_set
+@click.option(
+    "--balance-crops/--no-balance-crops",
+    default=None,
+    help="Place every other window on a class drawn evenly, so that rare ones are seen.",
+)
 @options.legend
 @options.bands
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
@@ -68,6 +76,9 @@ from . import options
 @click.option("--ema", type=float, metavar="DECAY", help="Keep a moving average of the weights, such as 0.999.")
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better validation."
+)
+@click.option(
+    "--compile/--no-compile", default=None, help="Compile the network: minutes at the start, then faster on GPUs."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
 @click.option(
