@@ -3,7 +3,7 @@
     python tests/benchmarks/recipe.py DATA [--seeds 3] [--steps 200] [--window 256] [--encoder E --weights FILE]
     python tests/benchmarks/recipe.py DATA --parts --encoders resnet18 convnext_atto ...
 
-Every variant is trained with every seed for the same number of steps and tested on the test scenes of the data's split,
+Every variant is trained with every seed for the same number of steps and tested on the test scenes of the split,
 on their own grid, each in a folder of ``--work``. What is there is not trained again. A difference is a variant less the
 recipe in pooled mean IoU, with the interval over resampled scenes and the p-value of ``geoseg compare``; the deviation
 over seeds says how far another training would come out. Encoders start at random, and so does the recipe they are
@@ -56,7 +56,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "no augmentation": {"augment": False},
     "whole scenes, resampled": {"window": None, "balance_crops": False},
 }
-"""Options of training that depart from the recipe, by what they are called in the table; a few are the recipe itself."""
+"""Options of training that depart from the recipe, by what they are called in the table; some are the recipe itself."""
 
 
 def main() -> None:
