@@ -52,14 +52,18 @@ def _features_only(encoder: str, bands: int) -> nn.Module:
 
 
 def _require_any_size(network: nn.Module, encoder: str, bands: int, stride: int) -> None:
-    """Some transformers are built for one image size and say so only when they see another."""
+    """Some encoders are built for one image size, pad what they see or put channels last, and show it only at work."""
     network.eval()
     try:
         with torch.no_grad():
-            network(torch.zeros(1, bands, stride, 2 * stride))
+            found = [tuple(maps.shape[1:]) for maps in network(torch.zeros(1, bands, stride, 2 * stride))]
     except (AssertionError, RuntimeError) as error:
         raise ModelError(f"encoder {encoder!r}: takes images of one size only ({error})") from error
     network.train()
+    told = zip(network.feature_info.channels(), network.feature_info.reduction(), strict=True)
+    expected = [(channels, stride // by, 2 * stride // by) for channels, by in told]
+    if found != expected:
+        raise ModelError(f"encoder {encoder!r}: its feature maps are {found} (C, H, W), and not {expected}")
 
 
 def _halvings(stride: int) -> list[int]:

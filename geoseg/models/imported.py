@@ -114,7 +114,7 @@ def import_model(
     outputs = network.head.out_channels
     network.head = head_for(legend, network.head, file)
     mean, std = resolve_normalisation(normalise, raw, source.encoder.removeprefix("tu-"), network.bands)
-    side = resolve_window(window, size)
+    window, size = resolve_window(window, size)
     config = SegmenterConfig(
         legend,
         encoder=source.timm_encoder,
@@ -125,8 +125,8 @@ def import_model(
         fill=tuple(value * 255 for value in mean),
         norm="batch",
         decoder="nearest",
-        window=side,
-        size=size or side,
+        window=window,
+        size=size,
         gsd=gsd,
         provenance=_provenance(source),
     )
@@ -224,11 +224,12 @@ def resolve_normalisation(
     return tuple(value / top for value in mean), tuple(value / top for value in std)
 
 
-def resolve_window(window: int | None, size: int | None) -> int:
-    """Side of a window in scene pixels; raises UsageError for a size without it."""
-    if size is not None and window is None:
+def resolve_window(window: int | None, size: int | None) -> tuple[int, int]:
+    """Sides of a window in scene pixels, and as the network sees it; raises UsageError for the second alone."""
+    if window is None and size is not None:
         raise UsageError(f"--size {size} is what a window is resampled to; say with --window PX how large that is")
-    return window or WINDOW
+    window = WINDOW if window is None else window
+    return window, window if size is None else size
 
 
 def _require_new(output: Path, file: Path, overwrite: bool) -> None:
