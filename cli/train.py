@@ -37,7 +37,7 @@ from . import options
     help="On a timm encoder: the paper's, or segmentation-models-pytorch's.  [default: transposed]",
 )
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
-@click.option("--init", metavar="RUN|FILE", help="Start from a model that geoseg trained; it gives the network.")
+@click.option("--init", metavar="RUN|FILE", help="Start from a model of geoseg; it gives the network.")
 @click.option(
     "--normalise", type=click.Choice(["none", "imagenet"]), help="Of pixels, before the network.  [default: none]"
 )

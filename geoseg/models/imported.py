@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,8 +30,8 @@ NATIVE = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 NATIVE += ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_32x16d")
 """Encoders of smp's own that are timm's of the same name, layer by layer. All of its tu- encoders are timm's."""
 HEAD = "segmentation_head.0.weight"
-BESIDE = ("criterion.", "loss", "mean", "std")
-"""Beginnings of what Lightning modules keep beside the network: the loss's class weights, their own normalisation."""
+BESIDE = re.compile(r"criterion\.|loss|(mean|std)$")
+"""Names of what Lightning modules keep beside the network: the loss's class weights, their own normalisation."""
 UNSEEN = {"decoder_interpolation": ("nearest",), "decoder_use_norm": ("batchnorm", True)}
 """What changes a network and not its tensors, with the values that are read here, as smp's config.json has them."""
 WINDOW = 1024
@@ -273,7 +274,7 @@ def _network_only(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
         raise ModelError(f"{path}: holds no smp.Unet ({HEAD} is there {len(prefixes)} times, not once)")
     inside = {name.removeprefix(prefixes[0]): value for name, value in tensors.items() if name.startswith(prefixes[0])}
     outside = [name for name in tensors if not name.startswith(prefixes[0])]
-    if unknown := [name for name in outside if not name.startswith(BESIDE)]:
+    if unknown := [name for name in outside if not BESIDE.match(name)]:
         raise ModelError(f"{path}: has tensors beside the network in {prefixes[0]!r}: {_listed(unknown)}")
     if outside:
         log.warning("%s: left out, as not of the network: %s", path, _listed(outside))

@@ -227,6 +227,8 @@ def test_the_network_within_a_lightning_module_is_found(importing, network, pref
 def test_other_tensors_beside_the_network_are_refused(importing):
     with pytest.raises(ModelError, match=r"beside the network in 'model\.': calibration\.temperature$"):
         importing({"calibration.temperature": torch.ones(1)}, prefix="model.")
+    with pytest.raises(ModelError, match=r"beside the network in 'model\.': meaning\.weight$"):
+        importing({"meaning.weight": torch.ones(1)}, prefix="model.")
 
 
 @pytest.mark.parametrize(
@@ -406,7 +408,7 @@ def test_a_normalisation_that_cannot_be_is_refused(normalise, raw, bands, messag
 def test_imagenet_is_what_the_encoder_was_pretrained_with():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert resolve_normalisation("imagenet", False, "resnet34", 3) == (mean, std)
-    # smp's own example normalises pixels of 0 to 255 with numbers that are meant for 0 to 1.
+    # Some Lightning modules normalise pixels of 0 to 255 with numbers that are meant for 0 to 1.
     found = resolve_normalisation("imagenet", True, "resnet34", 3)
     assert np.allclose(found, (np.array(mean) / 255, np.array(std) / 255))
 
