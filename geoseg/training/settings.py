@@ -13,9 +13,9 @@ CUSTOM = "custom"
 ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
 ABOVE_ZERO += ("width", "window", "size")
 CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
-CHOICES |= {"decoder": ("transposed", "nearest")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
+CHOICES |= {"decoder": ("transposed", "nearest")}
 
 
 @dataclass(frozen=True)
