@@ -13,7 +13,7 @@ from . import options
 class Normalisation(click.ParamType):
     """imagenet, none, or the means and the standard deviations of the bands."""
 
-    name = "imagenet|none|MEAN,.../STD,..."
+    name = "normalisation"
 
     def convert(self, value, param, context):
         if not isinstance(value, str) or value in ("imagenet", "none"):
@@ -45,11 +45,14 @@ class Normalisation(click.ParamType):
     "--normalise",
     required=True,
     type=Normalisation(),
+    metavar="imagenet|none|MEAN,.../STD,...",
     help="What was done to pixels / 255: the encoder's ImageNet statistics, nothing, or (x - MEAN) / STD in each band.",
 )
 @click.option("--raw", is_flag=True, help="It was done to pixels of 0 to 255 as they are.")
 @options.window
-@options.size
+@click.option(
+    "--size", type=options.PIXELS, metavar="PX", help="Side that windows are resampled to.  [default: the window's]"
+)
 @click.option("--gsd", type=click.FloatRange(0, min_open=True), metavar="M", help="Metres per pixel, as trained.")
 @options.bands
 @options.overwrite
