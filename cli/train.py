@@ -34,8 +34,13 @@ from . import options
     help="In the loss: median frequency, its square root, or all equal.  [default: median]",
 )
 @click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["transposed", "nearest"]),
+    help="On a timm encoder: the paper's, or segmentation-models-pytorch's.  [default: transposed]",
+)
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
-@click.option("--init", metavar="RUN|FILE", help="Start from a model that geoseg trained; it gives the network.")
+@click.option("--init", metavar="RUN|FILE", help="Start from a model of geoseg; it gives the network.")
 @click.option(
     "--normalise", type=click.Choice(["none", "imagenet"]), help="Of pixels, before the network.  [default: none]"
 )

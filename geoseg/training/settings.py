@@ -16,6 +16,7 @@ ABOVE_ZERO += ("width", "window", "size")
 CHOICES = {"loss": ("ce", "focal"), "region_loss": ("none", "dice", "lovasz"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
+CHOICES |= {"decoder": ("transposed", "nearest")}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TrainingSettings:
     """"plain" for the paper's own U-Net, else the name of a timm encoder."""
     encoder_weights: str = "none"
     """"imagenet", "none", or a safetensors file."""
+    decoder: Literal["transposed", "nearest"] = "transposed"
+    """On a timm encoder: the paper's, or that of segmentation-models-pytorch."""
     init: str | None = None
     """A run or model file of geoseg to start from, with its normalisation; other classes get a new last layer."""
     normalise: Literal["none", "imagenet"] = "none"
@@ -107,6 +110,8 @@ class TrainingSettings:
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
+        if self.encoder == "plain" and self.decoder != TrainingSettings.decoder:
+            raise UsageError("--decoder is of a timm encoder; the plain U-Net has transposed convolutions")
         if self.loss != "focal" and self.gamma != TrainingSettings.gamma:
             raise UsageError("--gamma is of the focal loss; add --loss focal")
         if self.balance_crops and self.window is None:

@@ -207,6 +207,7 @@ class Trainer:
             fill=found.band_means,
             width=settings.width,
             norm=settings.norm,
+            decoder=settings.decoder,
             window=framing.side,
             size=framing.size,
             gsd=found.gsd,
