@@ -43,6 +43,7 @@ _HOMES = {
     "compare": "geoseg.scoring.compare",
     "design_sample": "geoseg.scoring.design",
     "estimate_areas": "geoseg.scoring.estimate",
+    "import_model": "geoseg.models.imported",
     "load": "geoseg.models.storage",
     "median_frequency_weights": "geoseg.training.class_weights",
     "olofsson_2014": "geoseg.scoring.area",

@@ -35,7 +35,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     """Kind, classes, network, window and size, and how it was trained."""
     record = read_record(path)
     config = SegmenterConfig.from_dict(record["config"])
-    keys = ("encoder", "norm", "bands", "band_numbers", "dtype", "window", "size", "gsd", "provenance")
+    keys = ("encoder", "decoder", "norm", "bands", "band_numbers", "dtype", "window", "size", "gsd", "provenance")
     classes = list(config.legend.names)
     what = {"kind": "model", "file": str(model_file(path)), "version": record.get("version"), "classes": classes}
     made = {key: record.get(key) for key in ("epoch", "step")}

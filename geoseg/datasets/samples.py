@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from geoseg.datasets.balance import Balance
 from geoseg.datasets.dataset import Pair
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import Window, require_same_shape
@@ -17,12 +18,16 @@ from geoseg.prediction.plan import scaled
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import area, nearest
 from geoseg.raster.scene import ArrayScene, Scene, SceneLike
-from geoseg.tiling import Lattice
+from geoseg.tiling import Lattice, blocks
 
 MEMORY = 4 << 30
 """Bytes of decoded scenes that are kept; what does not fit is decoded again when it is needed."""
 LARGE_SCENE = 1 << 26
 """Pixels above which a scene is read window by window and never kept whole."""
+READ_SIDE = 4096
+"""Side of the windows in which such a scene is looked through."""
+BALANCED_SHARE = 0.5
+"""Of windows, where they are balanced: the others keep the network used to how frequent classes are."""
 
 
 ORDER_STREAM, WINDOW_STREAM = 1, 2
@@ -94,6 +99,8 @@ class Samples:
     Args:
         copies: repeats the samples of each scene so many times, 0 leaves it out; None takes each once.
         read: gives a whole scene as training sees it (``framed``), from a cache perhaps.
+        balance: (S, K) pixels of each class in each scene; every other window is then placed by them
+            (datasets.balance). None places all windows evenly.
     """
 
     def __init__(
@@ -103,6 +110,7 @@ class Samples:
         seed: int = 0,
         copies: Sequence[int] | None = None,
         read: Callable[[LabelledScene], Sample] | None = None,
+        balance: np.ndarray | None = None,
     ) -> None:
         self.scenes = list(scenes)
         self.framing, self.seed = framing, seed
@@ -113,6 +121,7 @@ class Samples:
         self._read = read or (lambda scene: framed(scene.read()[0], framing))
         self._kept: dict[int, Sample] = {}
         self._kept_bytes = 0
+        self._balance = None if balance is None else Balance(balance * np.minimum(self.copies, 1)[:, None])
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
@@ -155,6 +164,9 @@ class Samples:
         if self.framing.whole:
             return number, None
         random = np.random.default_rng((WINDOW_STREAM, self.seed, epoch, place))
+        if self._balance is not None and random.random() < BALANCED_SHARE:
+            number, pixel = self._balance.draw(random, self._read_indices)
+            return number, _window_around(pixel, self.scenes[number].grid.shape, self.framing.side, random)
         return number, _random_window(self.scenes[number].grid.shape, self.framing.side, random)
 
     def whole(self, number: int) -> Sample:
@@ -194,6 +206,13 @@ class Samples:
         return ArrayScene(sample.pixels, sample.valid, name=scene.image.name), lambda window: sample.index[
             window.slices
         ]
+
+    def _read_indices(self, number: int) -> Iterator[tuple[Window, np.ndarray]]:
+        """The class indices of a scene in parts of bounded size, top to bottom."""
+        scene = self.scenes[number]
+        whole = None if is_large(scene) else self.read_whole(number).index
+        for window in blocks(scene.grid.shape, READ_SIDE):
+            yield window, scene.read(window)[0].index if whole is None else whole[window.slices]
 
     def _cut(self, number: int, window: Window) -> Sample:
         if is_large(self.scenes[number]):
@@ -243,6 +262,16 @@ def is_large(scene: LabelledScene) -> bool:
     """True where windows are cut from the file, and the scene is never held whole."""
     height, width = scene.grid.shape
     return height * width > LARGE_SCENE
+
+
+def _window_around(pixel: tuple[int, int], shape: tuple[int, int], side: int, random: np.random.Generator) -> Window:
+    """A window of a scene that holds a pixel, at a random place."""
+    height, width = (min(side, length) for length in shape)
+    row, col = (
+        int(random.integers(max(0, at - part + 1), min(at, length - part) + 1))
+        for at, length, part in zip(pixel, shape, (height, width), strict=True)
+    )
+    return Window(row, col, height, width)
 
 
 def _random_window(shape: tuple[int, int], side: int, random: np.random.Generator) -> Window:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from geoseg.errors import InputError, ModelError
 from geoseg.legend import Legend
-from geoseg.models.unet import Norm, UNet
+from geoseg.models.decoder import DECODERS, DecoderName, Norm
+from geoseg.models.unet import UNet
 
 PLAIN = "plain"
 """The encoder of the paper's own U-Net; any other name is timm's."""
@@ -45,6 +46,8 @@ class SegmenterConfig:
     """Channels of the plain U-Net's first block."""
     norm: Norm = "none"
     """Normalisation in the plain U-Net, and in the decoder of the others."""
+    decoder: DecoderName = "transposed"
+    """The paper's decoder, as every plain U-Net has it, or segmentation-models-pytorch's."""
     window: int = 1024
     """Side of a window in scene pixels, as trained."""
     size: int = 1024
@@ -63,10 +66,14 @@ class SegmenterConfig:
             raise ModelError("the model's normalisation is not finite, or its standard deviation not above 0")
         if not isinstance(self.encoder, str) or self.norm not in ("none", "batch", "group"):
             raise ModelError(f"the model's encoder {self.encoder!r} or norm {self.norm!r} is none that geoseg knows")
+        if self.decoder not in DECODERS or (self.encoder, self.decoder) == (PLAIN, "nearest"):
+            raise ModelError(f"the model's decoder {self.decoder!r} is none that geoseg knows for {self.encoder}")
         if self.band_numbers and len(self.band_numbers) != self.bands:
             raise ModelError(f"{len(self.band_numbers)} band numbers for {self.bands} bands")
         if self.dtype != "uint8":
             raise ModelError(f"models of {self.dtype} pixels are not supported; train on uint8 rasters")
+        if self.gsd is not None and not 0 < self.gsd < float("inf"):
+            raise ModelError(f"the ground sampling distance is above 0, got {self.gsd} m")
         if min(self.window, self.size, self.width) < 1:
             raise ModelError(f"window {self.window}, size {self.size} and width {self.width} are at least 1")
 
@@ -115,7 +122,9 @@ class Segmenter(nn.Module):
         self.config = config
         self.origin: Mapping[str, str | None] = {"path": None, "sha256": None, "weights": None}
         """Path and sha256 of the file that the weights are from, and the weights' own sha256."""
-        self.network = network or build_network(config.encoder, config.bands, config.legend, config.width, config.norm)
+        self.network = network or build_network(
+            config.encoder, config.bands, config.legend, config.width, config.norm, config.decoder
+        )
         mean, std = np.array(config.mean), np.array(config.std)
         # (pixel * scale - mean) / std, in two steps instead of three.
         for name, values in (("fill", config.fill), ("gain", config.scale / std), ("offset", -mean / std)):
@@ -157,10 +166,20 @@ class Segmenter(nn.Module):
         return self.network(image.to(dtype, memory_format=torch.channels_last))[..., :height, :width]
 
 
-def build_network(encoder: str, bands: int, legend: Legend, width: int = 64, norm: Norm = "none") -> nn.Module:
-    """The plain U-Net or one on a timm encoder, with an output for each class of the legend; raises ModelError."""
+def build_network(
+    encoder: str,
+    bands: int,
+    legend: Legend,
+    width: int = 64,
+    norm: Norm = "none",
+    decoder: DecoderName = "transposed",
+) -> nn.Module:
+    """The plain U-Net or one on a timm encoder, with an output for each class of the legend; raises ModelError.
+
+    ``width`` is of the plain U-Net, ``decoder`` of the other.
+    """
     if encoder == PLAIN:
         return UNet(bands, len(legend), width, norm)
     from geoseg.models.encoder_unet import EncoderUNet
 
-    return EncoderUNet(encoder, bands, len(legend), norm)
+    return EncoderUNet(encoder, bands, len(legend), norm, decoder)

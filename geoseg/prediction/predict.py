@@ -409,7 +409,9 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
         "GEOSEG_VERSION": geoseg.__version__,
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",
         "GEOSEG_MODEL_SHA256": plan.model["sha256"] or f"weights {plan.model['weights']}",
-        "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
+        "GEOSEG_MODEL_TRAINING": json.dumps(
+            {key: trained[key] for key in ("setting", "data", "imported") if key in trained}
+        ),
         "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),
     } | ({"GEOSEG_AREA": json.dumps(asked, sort_keys=True)} if asked else {})

@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from geoseg.errors import UsageError
 from geoseg.training.losses import require_gamma
+from geoseg.training.region import RegionLoss
 
 CUSTOM = "custom"
 ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
 ABOVE_ZERO += ("width", "window", "size", "gsd")
-CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
+CHOICES = {"loss": ("ce", "focal"), "region_loss": ("none", "dice", "lovasz"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
+CHOICES |= {"decoder": ("transposed", "nearest")}
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,16 @@ class TrainingSettings:
     """Cross-entropy or focal loss, both with class weights."""
     gamma: float = 2.0
     """Focusing parameter of the focal loss."""
+    region_loss: RegionLoss = "none"
+    """Added to the loss, with the same weight: 1 less the soft Dice coefficient, or the Lovász extension of 1 - IoU."""
     class_weights: Literal["median", "sqrt", "none"] = "median"
     """Median-frequency weights, their square roots, or the same weight for every class."""
     encoder: str = "plain"
     """"plain" for the paper's own U-Net, else the name of a timm encoder."""
     encoder_weights: str = "none"
     """"imagenet", "none", or a safetensors file."""
+    decoder: Literal["transposed", "nearest"] = "transposed"
+    """On a timm encoder: the paper's, or that of segmentation-models-pytorch."""
     init: str | None = None
     """A run or model file of geoseg to start from, with its normalisation; other classes get a new last layer."""
     normalise: Literal["none", "imagenet"] = "none"
@@ -55,6 +61,8 @@ class TrainingSettings:
     """Repeat scenes by the classes they show, as datasets.oversampling explains."""
     rare_set: Literal["text", "table1"] = "text"
     """What the rule of oversampling counts as rare: as the paper's text says, or with barren, as its Table 1 needs."""
+    balance_crops: bool = False
+    """Place every other window on a pixel of a class drawn evenly, as datasets.balance explains."""
     epochs: int = 30
     steps: int | None = None
     """Stop after so many optimiser steps, whatever the epochs."""
@@ -79,6 +87,8 @@ class TrainingSettings:
     """Decay of the moving average of the weights that is validated and saved; None takes the weights themselves."""
     patience: int | None = None
     """Stop after so many epochs without a better validation mean IoU."""
+    compile: bool = False
+    """Compile the network, in training only: some minutes at the start, then faster on GPUs."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -102,8 +112,12 @@ class TrainingSettings:
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
+        if self.encoder == "plain" and self.decoder != TrainingSettings.decoder:
+            raise UsageError("--decoder is of a timm encoder; the plain U-Net has transposed convolutions")
         if self.loss != "focal" and self.gamma != TrainingSettings.gamma:
             raise UsageError("--gamma is of the focal loss; add --loss focal")
+        if self.balance_crops and self.window is None:
+            raise UsageError("--balance-crops is of windows; add --window")
         if not self.oversample and self.rare_set != TrainingSettings.rare_set:
             raise UsageError("--rare-set is of oversampling; add --oversample")
 
@@ -157,8 +171,9 @@ PRESETS: dict[str, TrainingSettings] = {
 }
 """geoseg's own recipes by name; docs/training.md gives the reason of each value."""
 
-FREE = ("seed", "split", "gsd")
-"""What may differ without a setting losing its name: the paper has one seed, and the others are of its data."""
+FREE = ("seed", "split", "gsd", "compile")
+"""What may differ without a setting losing its name: the paper has one seed, its split and resolution are of its data,
+and a compiled network is the same."""
 
 
 def resolve_settings(

@@ -6,14 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from geoseg.errors import ModelError, UsageError
 from geoseg.legend import Legend
-from geoseg.models.segmenter import PLAIN, SegmenterConfig, build_network
+from geoseg.models.encoder_weights import load_encoder_weights, pretrained_statistics
+from geoseg.models.segmenter import SegmenterConfig, build_network
 from geoseg.models.storage import load, model_file, read_record
 from geoseg.training.settings import TrainingSettings
 
@@ -36,7 +35,7 @@ def start(settings: TrainingSettings, bands: int, legend: Legend, begun: Segment
     Raises ModelError where weights cannot be had or do not fit, UsageError where the bands are not those of ``begun``.
     """
     torch.manual_seed(settings.seed)
-    network = build_network(settings.encoder, bands, legend, settings.width, settings.norm)
+    network = build_network(settings.encoder, bands, legend, settings.width, settings.norm, settings.decoder)
     if begun:
         if begun.bands != bands:
             raise UsageError(f"the run was begun with {begun.bands} bands, not {bands}; choose them with --bands")
@@ -45,8 +44,6 @@ def start(settings: TrainingSettings, bands: int, legend: Legend, begun: Segment
     if settings.init:
         return _from_model(network, settings.init, bands, legend)
     if settings.encoder_weights != "none":
-        from geoseg.models.encoder_weights import load_encoder_weights
-
         load_encoder_weights(network, settings.encoder, settings.encoder_weights)
     return Start(network, *normalisation(settings, bands), {})
 
@@ -59,11 +56,10 @@ def normalisation(settings: TrainingSettings, bands: int) -> tuple[tuple[float, 
     """
     if settings.normalise == "none":
         return (0.0,) * bands, (1.0,) * bands
-    known = timm.get_pretrained_cfg(settings.encoder) if settings.encoder != PLAIN else None
-    mean, std = (known.mean, known.std) if known else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    mean, std = pretrained_statistics(settings.encoder)
     if bands != 3:
         mean, std = (sum(mean) / 3,) * bands, (sum(std) / 3,) * bands
-    return tuple(mean), tuple(std)
+    return mean, std
 
 
 def like_the_model(options: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +68,7 @@ def like_the_model(options: dict[str, Any]) -> dict[str, Any]:
     Raises ModelError where the model cannot be read, UsageError where an option asks for another network.
     """
     config = SegmenterConfig.from_dict(read_record(options["init"])["config"])
-    shape = {"encoder": config.encoder, "norm": config.norm, "width": config.width}
+    shape = {name: getattr(config, name) for name in ("encoder", "decoder", "norm", "width")}
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in shape.items():
         if given.get(name, value) != value:

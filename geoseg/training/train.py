@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -28,16 +28,17 @@ from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
-from geoseg.errors import InputError, ModelError, UsageError
-from geoseg.legend import Legend
+from geoseg.errors import InputError, ModelError, ResourceError, UsageError
+from geoseg.legend import NO_CLASS, Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
+from geoseg.models.inference import has_compiler
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
-from geoseg.training.losses import LossSum, loss_sum, weight_sum
+from geoseg.training.losses import LossSum, Objective
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
 from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps, warn_of_resolutions
@@ -164,6 +165,7 @@ class Trainer:
         self.precision = resolve_precision(precision, segmenter.device)
         self.processes = processes
         self.optimiser = build_optimiser(segmenter, settings)
+        self.forward = compiled(segmenter) if settings.compile else segmenter
         self.average = MovingAverage(segmenter, settings.ema) if settings.ema else None
         if settings.patience and not val_samples.scenes:
             raise UsageError("--patience waits for a better validation, and the split has no validation scenes")
@@ -206,6 +208,7 @@ class Trainer:
             fill=found.band_means,
             width=settings.width,
             norm=settings.norm,
+            decoder=settings.decoder,
             window=framing.side,
             size=framing.size,
             gsd=found.gsd,
@@ -215,9 +218,15 @@ class Trainer:
         )
         segmenter = Segmenter(config, begin.network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
-        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample)
+        counts = found.scene_counts * (weights > 0) if settings.balance_crops else None
+        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample, counts)
         val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
         return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
+
+    @property
+    def objective(self) -> Objective:
+        """What each step makes smaller."""
+        return Objective(self.weights, self.settings.focusing, self.settings.region_loss)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -321,15 +330,16 @@ class Trainer:
         return self.feed.batches(epoch, self.processes.share(places), self.settings.batch_size // self.processes.count)
 
     def _step(self, batches: Sequence[SampleBatch], step: int) -> np.ndarray:
-        """One step of the optimiser on the batches of all processes; returns the loss and the weights of this one's.
+        """One step of the optimiser on the batches of all processes.
 
-        The loss of all of them is divided once, by all their weights, so that it is that of one large batch.
+        Returns the pixels' loss and their weights of this process's. Each term of the loss is divided once, by what all
+        of them weigh, so that it is that of one large batch.
         """
-        weight = sum((weight_sum(batch.index, self.weights) for batch in batches), self.weights.new_zeros(()))
-        own = weight.item()
-        weight = self.processes.add(weight)
+        divisors = sum(self.objective.divisors(batch.index) for batch in batches) if batches else self._nothing()
+        own = divisors[0].item()
+        divisors = self.processes.add(divisors)
         self.optimiser.zero_grad(set_to_none=True)
-        total = sum(self._add_gradients(batch, weight, step) for batch in batches)
+        total = sum(self._add_gradients(batch, divisors, step) for batch in batches)
         self.processes.add_gradients(self.segmenter)
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.settings.clip)
@@ -340,23 +350,27 @@ class Trainer:
             self.average.update(self.segmenter, step)
         return np.array((total, own))
 
-    def _add_gradients(self, batch: SampleBatch, weight: Tensor, step: int) -> float:
-        """Add the gradients of a batch's part of the loss; returns the batch's sum before division."""
+    def _nothing(self) -> Tensor:
+        """The divisors of no batch: the last step of an epoch may have too few samples for all processes."""
+        return self.objective.divisors(torch.full((1, 1, 1), NO_CLASS, device=self.segmenter.device))
+
+    def _add_gradients(self, batch: SampleBatch, divisors: Tensor, step: int) -> float:
+        """Add the gradients of a batch's part of the loss; returns the sum of its pixels' loss before division."""
         device = self.segmenter.device
         pixels, valid, index = batch
         try:
             with autocast(device, self.precision):
-                logits = self.segmenter(TileBatch(pixels, valid))
+                logits = self.forward(TileBatch(pixels, valid))
         except ValueError as error:
             # Batch norm of one sample whose deepest features are 1 x 1.
             remedy = "take a larger --size, another --batch-size or --norm"
             raise UsageError(f"{self._where(step)}: {error}; {remedy}") from error
-        total = loss_sum(logits, index, self.weights, self.settings.focusing).total
-        loss = LossSum(total, weight).mean()
+        sums = self.objective.sums(logits, index)
+        loss = LossSum(sums, divisors).mean().sum()
         if not torch.isfinite(loss):
             raise ModelError(f"the loss is {loss.item()} at {self._where(step)}; lower --lr, or use --precision fp32")
         loss.backward()
-        return total.item()
+        return sums[0].item()
 
     def _where(self, step: int) -> str:
         """Which step it is, and what it learns from."""
@@ -412,6 +426,13 @@ class Trainer:
         scored = state.best.get("val_mean_iou") is not None
         chosen = "best pooled validation mean IoU" if scored else "last epoch (no validation scenes)"
         return {"model": state.best, "chosen_by": chosen, "last": state.history[-1]} | self.segmenter.config.provenance
+
+
+def compiled(segmenter: Segmenter) -> Callable[[TileBatch], Tensor]:
+    """The forward pass as one compiled graph; the weights stay the segmenter's. Raises ResourceError."""
+    if segmenter.device.type == "cpu" and not has_compiler():
+        raise ResourceError("--compile needs a C++ compiler on the CPU (g++, or one named by CXX); leave it out")
+    return torch.compile(segmenter, dynamic=False)
 
 
 def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | None) -> list[LabelledScene]:

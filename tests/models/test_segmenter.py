@@ -11,6 +11,7 @@ import torch
 
 from geoseg.errors import ModelError
 from geoseg.legend import DEEPGLOBE, Legend, LegendClass
+from geoseg.models.decoder import NearestDecoder
 from geoseg.models.encoder_unet import EncoderUNet
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.unet import UNet
@@ -88,6 +89,7 @@ def test_pixels_are_normalised_once(make_segmenter):
 def test_network_is_that_of_the_record():
     assert isinstance(Segmenter(config()).network, UNet)
     assert isinstance(Segmenter(config(encoder="resnet10t")).network, EncoderUNet)
+    assert isinstance(Segmenter(config(encoder="resnet10t", decoder="nearest")).network.decoder, NearestDecoder)
     segmenter = Segmenter(config(width=8, norm="batch"))
     assert segmenter.network.head.in_channels == 8 and segmenter.network.head.out_channels == 7
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in segmenter.network.modules())
@@ -110,12 +112,19 @@ def test_record_survives_json():
         fill=(7.125, 1 / 3),
         width=8,
         norm="group",
+        decoder="nearest",
         window=2448,
         size=1024,
         gsd=0.5,
         provenance={"data": {"folder": "x"}, "seed": 3},
     )
     assert SegmenterConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+
+
+def test_a_record_from_before_there_were_two_decoders_is_read():
+    record = config(encoder="resnet10t").to_dict()
+    del record["decoder"]
+    assert SegmenterConfig.from_dict(record) == config(encoder="resnet10t", decoder="transposed")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +146,18 @@ def test_a_spoiled_record_is_refused(change):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"bands": 4}, {"mean": (0.0,)}, {"dtype": "uint16"}, {"window": 0}, {"size": 0}, {"width": 0}]
+    "changes",
+    [
+        {"bands": 4},
+        {"mean": (0.0,)},
+        {"dtype": "uint16"},
+        {"window": 0},
+        {"size": 0},
+        {"width": 0},
+        {"gsd": -1.0},
+        {"decoder": "nearest"},
+        {"encoder": "resnet10t", "decoder": "bilinear"},
+    ],
 )
 def test_contradictions_are_refused(changes):
     with pytest.raises(ModelError):
