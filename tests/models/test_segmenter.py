@@ -77,7 +77,7 @@ def test_floats_that_are_not_finite_do_not_pass_the_mask(make_segmenter):
 @torch.inference_mode()
 def test_pixels_are_normalised_once(make_segmenter):
     statistics = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "fill": (10.0, 20.0, 30.0)}
-    normalised = make_segmenter(lambda image: image, scale=1 / 255, **statistics)
+    normalised = make_segmenter(lambda image: image, **statistics)
     batch = random_batch(2, 5, 7)
     pixels, valid = batch.pixels.numpy().astype(np.float64), batch.valid.numpy()[:, None]
     mean, std, fill = (np.reshape(values, (1, 3, 1, 1)) for values in statistics.values())
