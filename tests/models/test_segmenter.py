@@ -14,6 +14,7 @@ from geoseg.legend import DEEPGLOBE, Legend, LegendClass
 from geoseg.models.encoder_unet import EncoderUNet
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.unet import UNet
+from geoseg.scaling import Scaling
 
 
 def config(**changes) -> SegmenterConfig:
@@ -105,6 +106,10 @@ def test_record_survives_json():
         legend,
         encoder="resnet34",
         bands=2,
+        band_numbers=(8, 4),
+        band_names=("B08", "B04"),
+        dtype="int16",
+        scaling=Scaling("statistics", ((-10.5, 1 / 3), (0.0, 7.0))),
         mean=(0.1, 0.2),
         std=(0.3, 0.4),
         fill=(7.125, 1 / 3),
@@ -127,6 +132,10 @@ def test_record_survives_json():
         lambda record: record.update(std=["x", 1, 1]),
         lambda record: record.update(legend={"classes": []}),
         lambda record: record.update(window="big"),
+        lambda record: record.update(scaling={"kind": "guess", "bounds": [[0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling={"kind": "range", "bounds": [[0, 1], [0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling=[]),
+        lambda record: record.update(dtype="pixels"),
     ],
 )
 def test_a_spoiled_record_is_refused(change):
@@ -137,8 +146,25 @@ def test_a_spoiled_record_is_refused(change):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"bands": 4}, {"mean": (0.0,)}, {"dtype": "uint16"}, {"window": 0}, {"size": 0}, {"width": 0}]
+    "changes",
+    [
+        {"bands": 4},
+        {"mean": (0.0,)},
+        {"dtype": "complex64"},
+        {"dtype": "bool"},
+        {"band_names": ("red", "green")},
+        {"band_numbers": (1, 2, 3, 4)},
+        {"window": 0},
+        {"size": 0},
+        {"width": 0},
+    ],
 )
 def test_contradictions_are_refused(changes):
     with pytest.raises(ModelError):
         config(**changes)
+
+
+def test_a_record_of_before_there_were_scalings_is_read_as_it_was_meant():
+    record = config(band_numbers=(3, 2, 1)).to_dict()
+    older = {key: value for key, value in record.items() if key not in ("scaling", "band_names")} | {"scale": 1 / 255}
+    assert SegmenterConfig.from_dict(json.loads(json.dumps(older))) == config(band_numbers=(3, 2, 1))
