@@ -40,9 +40,9 @@ def open_stack(
     wanted: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
 ) -> StackScene:
-    """Files of one band each, as ``open_file`` finds the bands of one; as many as the model takes are in its order."""
+    """Files of one band each, as ``open_file`` finds bands; no more than the model takes are in its order."""
     if wanted is None:
-        wanted = _chosen_numbers(config) if len(paths) != config.bands else None
+        wanted = _chosen_numbers(config) if len(paths) > config.bands else None
         with StackScene(paths, nodata_rule=nodata_rule) as whole:
             wanted = _by_name(whole, config, wanted)
     return StackScene(paths, wanted, nodata_rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import tomllib
@@ -83,8 +84,9 @@ def test_five_bands_of_any_dtype_are_learned_and_go_on_and_predict(make_data, tm
     config = load(tmp_path / "run").config
     assert (config.bands, config.dtype, config.band_numbers) == (5, dtype, (1, 2, 3, 4, 5))
     assert replace(config, provenance={}) == replace(model.config, provenance={})
-    found = geoseg.predict(root / "images/d.tif", model, tmp_path / "map.tif", device="cpu", precision="fp32")
-    assert geoseg.score(found.path, root / "labels/d.tif", root / "legend.json").mean_iou > 0.3
+    first, last = csv.DictReader((tmp_path / "run/history.csv").read_text().splitlines())
+    assert float(last["train_loss"]) < float(first["train_loss"]) < 1.2
+    found = geoseg.predict(root / "images/d.tif", model, device="cpu", precision="fp32")
     with rasterio.open(root / "images/d.tif") as dataset:
         assert np.array_equal(found.codes == 255, ~np.isfinite(dataset.read()).all(0))
 
