@@ -15,10 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import geoseg
+from geoseg.ablation import evaluate
+from geoseg.datasets.dataset import open_dataset
 from geoseg.errors import GeosegError, InputError, ModelError, UsageError
 from geoseg.models.storage import load, read_model_file
 from geoseg.raster.stretch import percentile_bounds
 from geoseg.scaling import Scaling, of_statistics
+from geoseg.training import validation
 
 SMALL = {"width": 4, "norm": "batch", "window": 32, "epochs": 2, "lr": 1e-2, "device": "cpu", "precision": "fp32"}
 SPLIT = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
@@ -143,28 +146,41 @@ def test_with_percentiles_each_scene_is_seen_on_its_own_range(make_dataset, tmp_
     assert 0.2 < min(first.fill) < max(first.fill) < 0.8
 
 
-@pytest.mark.parametrize("framing", [{"window": 32}, {"window": None, "size": 40}])
 @pytest.mark.parametrize("options", [{"percentiles": (5, 95)}, {"scaling": "statistics"}])
-def test_validation_sees_the_scenes_as_prediction_does(make_data, tmp_path, framing, options):
+def test_validation_finds_what_prediction_and_score_find(make_data, tmp_path, options):
     root = make_data("uint16")
-    model = geoseg.train(root, tmp_path / "run", **(SMALL | framing | options))
+    model = geoseg.train(root, tmp_path / "run", **SMALL, **options)
+    found = geoseg.predict(root / "images/c.tif", model, tmp_path / "map.tif", device="cpu", precision="fp32")
+    score = geoseg.score(found.path, root / "labels/c.tif", root / "legend.json")
     report = json.loads((tmp_path / "run/report.json").read_text())
-    if framing["window"]:
-        found = geoseg.predict(root / "images/c.tif", model, tmp_path / "map.tif", device="cpu", precision="fp32")
-        score = geoseg.score(found.path, root / "labels/c.tif", root / "legend.json")
-        assert report["model"]["val_mean_iou"] == round(float(score.mean_iou), 6)
-    else:
-        # Seen smaller, its percentiles would be others: those of the file are taken.
-        with geoseg.Scene(root / "images/c.tif") as scene:
-            seen, stretch = geoseg.raster.scene.ArrayScene(*scene.read(shape=(28, 40))), None
-            if model.config.scaling.per_raster:
-                stretch = percentile_bounds(scene, (5, 95))
-        codes = geoseg.predict(seen, model, window=40, size=40, stretch=stretch, device="cpu", precision="fp32").codes
-        with rasterio.open(root / "labels/c.tif") as dataset:
-            truth = geoseg.raster.resample.nearest(dataset.read(1), (28, 40))
-        index = np.searchsorted(CODES, truth)
-        matrix = geoseg.ConfusionMatrix.from_pair(index.astype(np.uint8), np.searchsorted(CODES, codes), 3)
-        assert report["model"]["val_mean_iou"] == round(float(matrix.mean_iou()), 6)
+    assert report["model"]["val_mean_iou"] == round(float(score.mean_iou), 6)
+
+
+@pytest.mark.parametrize("framing", [{"window": 32}, {"window": None, "size": 24}])
+def test_validation_takes_the_percentiles_of_the_files(make_data, tmp_path, monkeypatch, framing):
+    """Not those of what training sees of them, which are others where that is smaller."""
+    plans, make_plan = [], validation.make_plan
+    monkeypatch.setattr(
+        validation, "make_plan", lambda *args, **options: plans.append(make_plan(*args, **options)) or plans[-1]
+    )
+    root = make_data("uint16")
+    geoseg.train(root, tmp_path / "run", **(SMALL | framing | {"percentiles": (5, 95), "epochs": 1}))
+    with geoseg.Scene(root / "images/c.tif") as scene:
+        assert [plan.stretch for plan in plans] == [percentile_bounds(scene, (5, 95))]
+
+
+def test_the_ablation_s_small_scenes_have_the_percentiles_of_the_files(make_data, tmp_path, monkeypatch):
+    root, found, predict = make_data("uint16"), [], evaluate.predict
+    monkeypatch.setattr(
+        evaluate, "predict", lambda *args, **options: found.append(predict(*args, **options)) or found[-1]
+    )
+    geoseg.train(root, tmp_path / "run", **(SMALL | {"window": None, "size": 24, "percentiles": (5, 95), "epochs": 1}))
+    dataset = open_dataset(root)
+    tested = evaluate.Tester(dataset.part(("d",)), dataset.legend, frozenset(), "cpu", "fp32").test(tmp_path / "run")
+    assert tested.matrices.keys() == {"native", "network"}
+    with geoseg.Scene(root / "images/d.tif") as scene:
+        assert [one.plan.stretch for one in found] == [percentile_bounds(scene, (5, 95))] * 2
+    assert [one.plan.tile_shape for one in found] == [(17, 24)] * 2
 
 
 def test_resampled_windows_and_whole_scenes_of_16_bits(make_data, tmp_path):
@@ -243,7 +259,8 @@ def test_scenes_of_another_order_are_refused_unless_bands_are_chosen(make_data, 
         geoseg.train(root, tmp_path / "run", **options)
     by_name = geoseg.train(root, tmp_path / "named", bands=NAMES, **options)
     assert by_name.config.band_names == NAMES
-    geoseg.train(plain, tmp_path / "plain-run", **options)
+    geoseg.train(plain, tmp_path / "plain-run", **(options | {"epochs": 2}))
+    geoseg.train(root, tmp_path / "named", epochs=2, device="cpu", precision="fp32", resume=True)
     assert_equal_tensors(tmp_path / "named", tmp_path / "plain-run")
     assert geoseg.train(root, tmp_path / "numbered", bands=(1, 2, 3, 4, 5), **options).config.band_names == ()
 
@@ -316,8 +333,11 @@ def test_another_model_brings_its_scaling(make_data, tmp_path):
     root = make_data("uint16")
     before = geoseg.train(root, tmp_path / "first", **(SMALL | {"epochs": 1, "scale": (0, 3000)}))
     rest = {"window": 32, "epochs": 1, "device": "cpu", "precision": "fp32", "init": tmp_path / "first"}
-    after = geoseg.train(make_data("int32", name="other"), tmp_path / "next", **rest)
+    other = make_data("int32", name="other")
+    after = geoseg.train(other, tmp_path / "next", **rest)
     assert after.config.scaling == before.config.scaling == Scaling("range", ((0.0, 3000.0),))
+    geoseg.train(other, tmp_path / "next", **(rest | {"init": None, "window": None, "epochs": 2}), resume=True)
+    assert load(tmp_path / "next").config.scaling == before.config.scaling
     with pytest.raises(UsageError, match=r"leave .*--scaling out"):
         geoseg.train(root, tmp_path / "third", **rest, scaling="statistics")
     with pytest.raises(ModelError, match="takes uint16 pixels, the images have float32"):
