@@ -64,8 +64,8 @@ class Plan:
     overlaps by v, and shards of height H and width W: the strips that later tiles touch, 8 S v W; the rows that are
     read, (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of
     written scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the
-    block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w. GDAL's cache (64 MiB) comes on top. None
-    of it grows with the scene's height, nor with its width above 12288 px.
+    block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w, or 28 for 21 where a band has over 2
+    bytes. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height, nor with its width above 12288.
     """
 
     scene: Mapping[str, Any]
@@ -139,7 +139,9 @@ class Plan:
         rows = pixel * ((height + 512) * (shard_width + width) + 8 * 512 * 2048)
         waiting = 4 * (1 + self.written_scores) * shard_height * shard_width
         scores = (12 * self.numerics.batch_shape[0] * classes + 8) * window
-        resampling = 5 * 21 * len(self.scene["bands"]) * window if self.tile_shape != self.window_shape else 0
+        bands = len(self.scene["bands"])
+        exact = 21 if self.pixel_bytes <= 2 * bands else 28
+        resampling = 5 * exact * bands * window if self.tile_shape != self.window_shape else 0
         return int(strips + rows + waiting + scores + resampling)
 
     def to_json(self) -> str:

@@ -30,7 +30,7 @@ from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
 from geoseg.prediction.bands import open_file
 from geoseg.prediction.journal import Journal
-from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
+from geoseg.prediction.plan import Plan, Scores, make_plan, require_fit, resolve_stretch, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.bands import Band
@@ -215,6 +215,9 @@ def planned(
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
     with evaluating(segmenter), open_scene(scene, segmenter.config, bands, nodata_rule) as opened:
+        require_fit(opened, segmenter.config)
+        # Of the whole raster, whatever is made of it next.
+        options["stretch"] = resolve_stretch(opened, segmenter.config, options.get("stretch"))
         yield make_plan(opened, segmenter, **options), opened, segmenter
 
 

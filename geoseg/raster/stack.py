@@ -12,13 +12,13 @@ from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.raster.bands import Band, resolve_bands
 from geoseg.raster.resample import area
-from geoseg.raster.scene import NodataRule, Scene
+from geoseg.raster.scene import NodataRule, Scene, SceneLike
 
 MISPLACED = 0.1
 """Pixels by which corners of the files may be apart."""
 
 
-class StackScene:
+class StackScene(SceneLike):
     """Raster files of one band each on one grid, as a scene of that many bands. Picklable, as a Scene.
 
     A pixel is valid where it is in every file that is used.
