@@ -65,6 +65,9 @@ from . import options
 )
 @options.legend
 @options.bands
+@options.scaling
+@options.scale
+@options.percentiles
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")

@@ -20,10 +20,11 @@ from geoseg.legend import Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import MODEL_FILE, load, model_sha256
-from geoseg.prediction.plan import scaled
-from geoseg.prediction.predict import predict, resolve_bands
+from geoseg.prediction.bands import open_file
+from geoseg.prediction.plan import resolve_stretch, scaled
+from geoseg.prediction.predict import predict
 from geoseg.raster.labels import Labels
-from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.raster.scene import ArrayScene
 from geoseg.scoring.score import score
 
 TEST_FILE, MAPS_FOLDER = "test.json", "maps"
@@ -94,13 +95,15 @@ class Tester:
         Truth without a prediction counts as missed, as in ``geoseg score``.
         """
         config = segmenter.config
-        with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
+        with open_file(pair.image, config) as scene:
             shape = scaled(scene.grid.shape, config.window, config.size)
+            stretch = resolve_stretch(scene, config)
             seen = ArrayScene(*scene.read(shape=shape), name=scene.name)
         with closing(Labels(pair.labels, self.legend)) as labels:
             truth = labels.read(shape=shape)
         side = {"window": config.size, "size": config.size}
-        codes = predict(seen, segmenter, device=self.device, precision=self.precision, **side).codes
+        how = {"device": self.device, "precision": self.precision, "stretch": stretch}
+        codes = predict(seen, segmenter, **how, **side).codes
         index = self.legend.decode(codes, source=str(pair.image))
         return ConfusionMatrix.from_pair(truth, index, len(self.legend), self.legend.ignored)
 

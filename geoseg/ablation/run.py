@@ -21,6 +21,7 @@ from geoseg.datasets.splits import Split, glnet_stems, resolve_split
 from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
+from geoseg.raster.bands import Band
 from geoseg.scoring.score import versions
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.train import SAMPLE_EPOCHS, train
@@ -42,7 +43,7 @@ def ablate(
     fixed_steps: int | None = None,
     split: str | None = None,
     legend: Legend | str | Path | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     device: str = "auto",
     precision: str = "auto",
     keep_maps: bool = False,
@@ -186,7 +187,7 @@ def _after(history: Sequence[Mapping[str, float]], epochs: int, rate: float) -> 
     }
 
 
-def _given(bands: Sequence[int] | None) -> dict[str, Any]:
+def _given(bands: Sequence[Band] | None) -> dict[str, Any]:
     return {} if bands is None else {"bands": list(bands)}
 
 
