@@ -14,7 +14,11 @@ ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr",
 ABOVE_ZERO += ("width", "window", "size")
 CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
-CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
+CHOICES |= {
+    "rare_set": ("text", "table1", "shares"),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class TrainingSettings:
     """Flips, rotation and colour jitter: of every sample, but of oversampled scenes not of the first copy."""
     oversample: bool = False
     """Repeat scenes by the classes they show, as datasets.oversampling explains."""
-    rare_set: Literal["text", "table1"] = "text"
-    """What the rule of oversampling counts as rare: as the paper's text says, or with barren, as its Table 1 needs."""
+    rare_set: Literal["text", "table1", "shares"] = "text"
+    """What oversampling counts as rare: as the paper's text says, with barren as its Table 1 needs, or by the shares of
+    the training pixels, of any legend."""
     epochs: int = 30
     steps: int | None = None
     """Stop after so many optimiser steps, whatever the epochs."""
