@@ -29,7 +29,7 @@ class Drawn:
     names: tuple[str, ...]
     """Of the legend's classes."""
     classes: tuple[int, ...]
-    """Indices of the scored classes with truth, at least two."""
+    """Indices of the scored classes with truth."""
     dominant: int
     """Index of the class with most truth."""
     rarest: int
@@ -74,7 +74,7 @@ class Drawn:
 
     def named(self, text: str) -> str:
         """The text with the names of its classes."""
-        target = {"target": self.names[self.target]} if AUGMENT in self.scenes else {}
+        target = {"target": self.names[self.target]} if AUGMENT in self.scenes and self.others else {}
         return text.format(dominant=self.names[self.dominant], rarest=self.names[self.rarest], **target)
 
 

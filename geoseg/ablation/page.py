@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from geoseg.ablation.claims import PER_IMAGE
 from geoseg.ablation.sections import Section, sections
-from geoseg.ablation.tables import confusion_of, signed
+from geoseg.ablation.tables import confusion_of, lead, signed
 from geoseg.legend import Legend
 from geoseg.reporting.curves import Line, key, plot
 from geoseg.reporting.layout import card, document, laid_out, matrix_of, named, panel, paragraph, shares_said
@@ -80,7 +80,8 @@ def _claims(record: Record) -> Markup:
 def _claim(claim: Record) -> Markup:
     verdict = element("span", claim["verdict"], class_=f"verdict {claim['verdict'].replace(' ', '-')}")
     source = element("span", f" (paper, {claim['source']})", class_="soft")
-    return element("div", element("dt", verdict, " ", claim["claim"], source), element("dd", claim["sentence"]))
+    figures = joined(claim["sentence"], "" if claim["lead"] is None else f" Lead {lead(claim)}.")
+    return element("div", element("dt", verdict, " ", claim["claim"], source), element("dd", figures))
 
 
 def _curves(record: Record) -> Markup:

@@ -27,9 +27,10 @@ from geoseg.ablation.verdicts import FEWEST
 from geoseg.reporting.tables import Record, Table
 
 CLAIMS = (
-    "What the paper says of its four rows, and what these runs say to it. A claim holds where the 95 % interval over "
-    "scenes and every seed speak for it, it does not hold where they speak against it; else, and with fewer than "
-    f"{FEWEST} test scenes, it cannot be told. Figures are of all seeds together, counted"
+    "What the paper says of its four rows, and what these runs say to it. A lead above 0 speaks for a claim, and the "
+    "claim holds where the lead's 95 % interval over scenes and the lead of every seed are above 0. It does not hold "
+    f"where all of these are at or below 0; else, and with fewer than {FEWEST} test scenes, it cannot be told. Figures "
+    "are of all seeds together, counted"
 )
 DIFFERENCES = (
     "Scenes are drawn again, the same for both rows; in the test the two rows change places scene by scene. p (Holm) "

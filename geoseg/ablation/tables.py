@@ -187,11 +187,11 @@ def area_table(record: Record) -> Table:
 def claim_table(record: Record) -> Table:
     """Every claim with its verdict and figures."""
     rows = tuple(
-        (claim["claim"], claim["source"], claim["verdict"], claim["sentence"], _lead(claim))
+        (claim["claim"], claim["source"], claim["verdict"], claim["sentence"], lead(claim))
         for claim in record["claims"]
     )
     head = ("the paper's claim", "section", "here", "figures", "lead")
-    return Table("A lead above 0 speaks for the claim; its 95 % interval is over scenes", head, rows, 5)
+    return Table("Every claim", head, rows, 5)
 
 
 def sweep_table(record: Record) -> Table | None:
@@ -329,7 +329,10 @@ def _over(found: float, true: float) -> str:
     return f"{found / true:.2f}" if true else "n/a"
 
 
-def _lead(claim: Record) -> str:
+def lead(claim: Record) -> str:
+    """A claim's lead, its interval, and the lead of each seed where there are several."""
     if claim["lead"] is None:
         return "n/a"
-    return signed(claim["lead"]) + ("" if claim["low"] is None else f" ({between(claim)})")
+    interval = [] if claim["low"] is None else [between(claim)]
+    seeds = [f"seeds {', '.join(map(signed, claim['seeds']))}"] if len(claim["seeds"]) > 1 else []
+    return signed(claim["lead"]) + (f" ({'; '.join(interval + seeds)})" if interval + seeds else "")

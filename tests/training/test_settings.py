@@ -121,7 +121,7 @@ def test_an_unknown_option_is_named(option):
         ({"optimizer": "sgd"}, "--optimizer is one of adam, adamw"),
         ({"schedule": "step"}, "--schedule is one of constant, cosine"),
         ({"loss": "dice"}, "--loss is one of ce, focal"),
-        ({"oversample": True, "rare_set": "water"}, "--rare-set is one of text, table1"),
+        ({"oversample": True, "rare_set": "water"}, "--rare-set is one of text, table1, shares"),
         ({"norm": "layer"}, "--norm is one of none, batch, group"),
         ({"gamma": 0.5}, "gamma"),
     ],
