@@ -89,6 +89,7 @@ class Tester:
             found[NETWORK] = self._network(pair, path, segmenter)
         if pair.stem not in self.keep:
             path.unlink()
+            path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
         return {resolution: matrix.counts.tolist() for resolution, matrix in found.items()}
 
     def _network(self, pair: Pair, path: Path, segmenter: Segmenter) -> ConfusionMatrix:
