@@ -125,7 +125,7 @@ class Tester:
     def _result(self, run: Path, done: Mapping[str, Mapping[str, list]]) -> Tested:
         stems = [pair.stem for pair in self.pairs]
         matrices = {name: {stem: self._matrix(done[stem][name]) for stem in stems} for name in self.resolutions}
-        if not any(matrix.total for matrix in matrices[NATIVE].values()):
+        if not all(any(matrix.total for matrix in each.values()) for each in matrices.values()):
             raise InputError("no test scene has truth of a class that is scored; take another split or legend")
         maps = {pair.stem: self._map(run, pair) for pair in self.pairs if pair.stem in self.keep}
         return Tested(matrices, maps)

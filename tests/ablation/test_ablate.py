@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 import geoseg
 import geoseg.ablation.evaluate as evaluate
 import geoseg.ablation.run as module
+from geoseg.ablation.plan import ROWS
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
@@ -547,6 +548,10 @@ def test_the_command_prints_tables(ablated: geoseg.Ablation, folder: Path, small
     mean = ablated.to_dict()["rows"]["focal"]["scores"]["network"]["mean_iou"]["pooled"]["mean"]
     assert f"{mean:.4f}" in result.stdout and "The paper's claims:" in result.stdout
     run(small_data, "-o", tmp_path / "out", *TYPED, "--settings", "focal", code=2)
+
+
+def test_the_help_names_every_row() -> None:
+    assert all(row in run("--help").stdout for row in ROWS)
 
 
 def test_added_matrices_are_of_each_scene() -> None:
