@@ -20,7 +20,10 @@ FINISHED_WITH_FAILED_PARTS = 6
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of runs and reports."
 )
 @click.option(
-    "--settings", metavar="A,B,...", help="Rows of the ablation, the baseline among them.  [default: all there are]"
+    "--settings",
+    metavar="A,B,...",
+    help="Rows, the baseline among them, of baseline, focal, augment, resnet34 (the paper's) and recommended (our own "
+    "recipe).  [default: all]",
 )
 @click.option(
     "--seeds",
@@ -45,10 +48,15 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.scaling
 @options.scale
 @options.percentiles
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
-@click.option("--lr", type=float, metavar="X", help="Learning rate.  [default: 1e-4]")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the paper's rows.  [default: 2]")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of the paper's rows.  [default: 1e-4]")
 @click.option("--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.")
-@click.option("--norm", type=click.Choice(["none", "batch", "group"]), help="Normalisation layers (the paper: none).")
+@click.option(
+    "--norm",
+    type=click.Choice(["none", "batch", "group"]),
+    help="Normalisation layers of the paper's rows (its: none).",
+)
+@options.rare_set
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where rows with a timm encoder start from.")
 @options.device
 @options.precision
@@ -59,12 +67,15 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.debug
 @click.pass_context
 def ablate(context: click.Context, data: Path | None, settings: str | None, as_json: bool, **given) -> None:
-    """Train and compare the rows of the paper's ablation on DATA.
+    """Train and compare the rows of the paper's ablation, and our own recipe, on DATA.
 
     Every row is trained on the same split with every seed, each in DIR/runs/ROW-seedN, and tested on the same scenes.
     DIR/ablation.html, .md and .json hold the paper's tables and figures for these data, with intervals and p-values,
     and what they say to the paper's claims. The same command goes on where it was stopped; finished runs are not
     repeated. A row that cannot be trained is named, the others go on, and the exit code is 6.
+
+    With --size PX the paper's rows see whole scenes of PX pixels, and our recipe windows of as many; with --window all
+    see the same windows. The recipe keeps its own batch size, learning rate and normalisation.
     """
     import geoseg
 

@@ -99,8 +99,9 @@ split = click.option(
 )
 rare_set = click.option(
     "--rare-set",
-    type=click.Choice(["text", "table1"]),
-    help="Rare in oversampling: rangeland and forest (the paper's text), or barren too (its Table 1).  [default: text]",
+    type=click.Choice(["text", "table1", "shares"]),
+    help="Rare in oversampling: rangeland and forest (the paper's text), barren too (its Table 1), or by the classes' "
+    "shares of the training pixels, with any legend.  [default: text; in stats and ablate, shares for other legends]",
 )
 bands = click.option(
     "--bands",

@@ -56,7 +56,9 @@ from . import options
     default=None,
     help="Flips, rotation and colour jitter, of all samples but the first copy of oversampled scenes.",
 )
-@click.option("--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes of DeepGlobe.")
+@click.option(
+    "--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes; see --rare-set."
+)
 @options.rare_set
 @click.option(
     "--balance-crops/--no-balance-crops",

@@ -17,8 +17,12 @@ ABOVE_ZERO += ("width", "window", "size")
 CHOICES = {"loss": ("ce", "focal"), "region_loss": ("none", "dice", "lovasz"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
 CHOICES |= {"scaling": (None, "range", "statistics", "percentile")}
-CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
 CHOICES |= {"decoder": ("transposed", "nearest")}
+CHOICES |= {
+    "rare_set": ("text", "table1", "shares"),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,9 @@ class TrainingSettings:
     """Flips, rotation and colour jitter: of every sample, but of oversampled scenes not of the first copy."""
     oversample: bool = False
     """Repeat scenes by the classes they show, as datasets.oversampling explains."""
-    rare_set: Literal["text", "table1"] = "text"
-    """What the rule of oversampling counts as rare: as the paper's text says, or with barren, as its Table 1 needs."""
+    rare_set: Literal["text", "table1", "shares"] = "text"
+    """What oversampling counts as rare: as the paper's text says, with barren as its Table 1 needs, or by the shares of
+    the training pixels, of any legend."""
     balance_crops: bool = False
     """Place every other window on a pixel of a class drawn evenly, as datasets.balance explains."""
     epochs: int = 30

@@ -23,7 +23,7 @@ from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.cache import open_cache
 from geoseg.datasets.dataset import Dataset, open_dataset
 from geoseg.datasets.feed import Feed
-from geoseg.datasets.oversampling import RULES
+from geoseg.datasets.oversampling import find_rule, resolve_rare_set
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
@@ -192,7 +192,9 @@ class Trainer:
         torch_device = resolve_device(device)
         scenes = open_scenes(split, dataset.legend, bands)
         settings, framing = resolve_framing(settings, scenes["train"])
-        # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
+        # Before the long look through the scenes: these fail where weights or classes are missing or a name is wrong.
+        if settings.oversample:
+            resolve_rare_set(settings.rare_set, dataset.legend)
         image = scenes["train"][0].image
         begin = start(settings, len(image.bands), dataset.legend, begun, image.dtype)
         scaling = begin.scaling or choose_scaling(settings, image)
@@ -461,8 +463,11 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     """How often each training scene is repeated; None where scenes are not oversampled."""
     if not settings.oversample:
         return None
-    copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
-    log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
+    rule = find_rule(settings.rare_set, found.scene_counts, legend)
+    copies = rule.copies(found.scene_counts, legend, settings.seed)
+    log.info(
+        "oversampling (%s): %d copies of %d scenes, %d dropped", rule, copies.sum(), len(copies), (copies == 0).sum()
+    )
     return copies
 
 

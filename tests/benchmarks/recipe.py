@@ -53,6 +53,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "crops evenly": {"balance_crops": False},
     "Dice and crops by class": {"region_loss": "dice", "balance_crops": True},
     "Lovász and crops by class": {"region_loss": "lovasz", "balance_crops": True},
+    "equal weights and crops by class": {"class_weights": "none", "balance_crops": True},
+    "warm-up and constant rate": {"schedule": "constant"},
     "no augmentation": {"augment": False},
     "whole scenes, resampled": {"window": None, "balance_crops": False},
 }

@@ -17,7 +17,7 @@ import geoseg
 import geoseg.training.checkpoint as checkpoint
 import geoseg.training.train as module
 from geoseg.datasets.dataset import open_dataset
-from geoseg.datasets.oversampling import RULES
+from geoseg.datasets.oversampling import RULES, find_rule
 from geoseg.datasets.samples import LabelledScene
 from geoseg.datasets.splits import resolve_split
 from geoseg.datasets.survey import survey
@@ -97,10 +97,23 @@ def test_oversampling_repeats_scenes_and_keeps_the_weights_of_the_clean_ones(sam
 
 def test_oversampling_other_classes_is_refused_and_augmenting_them_is_not(make_dataset, tmp_path):
     root = make_dataset({str(number): two_colours(number) for number in range(4)})
-    with pytest.raises(UsageError, match="the legend 'small' has no water: use --no-oversample"):
+    with pytest.raises(UsageError, match="the legend 'small' has no water: use --rare-set shares"):
         geoseg.train(root, tmp_path / "run", setting="augment", **SMALL)
     assert not (tmp_path / "run").exists()
     geoseg.train(root, tmp_path / "run", augment=True, **(SMALL | {"epochs": 1}))
+
+
+def test_other_classes_are_oversampled_by_their_shares(make_dataset, tmp_path):
+    whole = np.full((48, 48), 10, np.uint8)
+    scenes = {str(number): two_colours(number) for number in range(2)} | {"whole": (two_colours(2)[0], whole)}
+    root = make_dataset(scenes, split={"train": list(scenes)})
+    options = SMALL | {"epochs": 1, "batch_size": 1, "seed": 0}
+    model = geoseg.train(root, tmp_path / "run", setting="augment", rare_set="shares", **options)
+    # Roofs are very rare; whether the meadow alone is kept is drawn.
+    kept = find_rule("shares", np.array([[9, 1, 0], [9, 1, 0], [9, 0, 0]]), model.legend)
+    copies = kept.copies(np.array([[9, 1, 0], [9, 1, 0], [9, 0, 0]]), model.legend, 0)
+    assert weights_of(tmp_path / "run")["optimiser.0.step"] == copies.sum() and list(copies[:2]) == [6, 6]
+    assert model.config.provenance["settings"]["rare_set"] == "shares"
 
 
 def test_another_seed_gives_another_run(whole_run, sample_folder, tmp_path):
