@@ -22,6 +22,7 @@ from geoseg.prediction.plan import Plan, Scores, make_plan
 from geoseg.prediction.predict import Prediction, evaluating, predict, require_other_file, resolve_bands
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.writer import require_writable
+from geoseg.source import Source
 from geoseg.training.run import newest_finished_run
 
 log = logging.getLogger("geoseg")
@@ -31,7 +32,7 @@ log = logging.getLogger("geoseg")
 class PlannedScene:
     """What --dry-run tells of one scene."""
 
-    scene: Path
+    scene: Source
     output: Path
     plan: Plan
     filled: int
@@ -83,7 +84,7 @@ def _duration(seconds: float) -> str:
 
 
 def predict_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
@@ -108,7 +109,7 @@ def predict_scenes(
     for path, target in zip(scenes, targets, strict=True):
         with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
-                log.info("%s: has no georeference, so the map has none", path)
+                log.info("%s: has no georeference, so the map has none", scene.name)
             require_other_file(path, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
@@ -127,7 +128,7 @@ def predict_scenes(
 
 
 def plan_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
@@ -149,7 +150,7 @@ def plan_scenes(
             share = filled / len(plan.shards)
             seconds = estimate_seconds(plan, segmenter) * share
             disk = int(2 * (1 + plan.written_scores) * scene.grid.shape[0] * scene.grid.shape[1] * share)
-            found.append(PlannedScene(path, target, plan, filled, seconds, disk))
+            found.append(PlannedScene(Source.of(path), target, plan, filled, seconds, disk))
     return found
 
 
@@ -167,14 +168,14 @@ def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     return once * plan.forwarded / count * (8 if plan.tta else 1)
 
 
-def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
+def resolve_model(model: Path | None, scenes: Sequence[str | Path | Source]) -> Segmenter:
     """The model asked for; else that of the newest finished run, said, and refused if it learned invented land only."""
     if model is not None:
         return load(model)
     run = newest_finished_run()
     segmenter = load(run)
     log.info("model: %s (the newest finished run)", run)
-    real = [path for path in scenes if not is_synthetic(path)]
+    real = [scene for scene in map(Source.of, scenes) if not (scene.local and is_synthetic(scene))]
     if segmenter.config.provenance.get("data", {}).get("synthetic") and real:
         raise ModelError(
             f"{run}: was trained on the synthetic sample and is not meant for {real[0]}; "
@@ -183,7 +184,9 @@ def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
     return segmenter
 
 
-def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_folder: bool = True) -> list[Path]:
+def resolve_outputs(
+    scenes: Sequence[str | Path | Source], output: str, overwrite: bool, make_folder: bool = True
+) -> list[Path]:
     """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
 
     Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
@@ -191,7 +194,10 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
     folder = output.endswith("/") or Path(output).is_dir()
     if not folder and len(scenes) > 1:
         raise UsageError(f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")
-    targets = [Path(output) / f"{path.stem}.tif" for path in scenes] if folder else [Path(output)]
+    sources = [Source.of(scene) for scene in scenes]
+    if unnamed := [source for source in sources if folder and not source.stem]:
+        raise UsageError(f"{unnamed[0]}: ends in no file's name to call the map by; give -o a file")
+    targets = [Path(output) / f"{source.stem}.tif" for source in sources] if folder else [Path(output)]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
         raise UsageError(f"two scenes would be written to {sorted(twice)[0]}; predict them into two folders")
@@ -200,8 +206,8 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    for path, target in zip(scenes, targets, strict=True):
+    for source, target in zip(sources, targets, strict=True):
         if target.parent.is_dir() or not folder:
-            require_other_file(path, target)
+            require_other_file(source, target)
             require_writable(target, overwrite)
     return targets

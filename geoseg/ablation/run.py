@@ -22,6 +22,7 @@ from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.scoring.score import versions
+from geoseg.source import Source
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.train import SAMPLE_EPOCHS, train
 
@@ -34,7 +35,7 @@ CUTS = (1 / 3, 2 / 3, 1)
 
 
 def ablate(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     output: str | Path = "ablation",
     *,
     settings: Sequence[str] | None = None,
@@ -102,7 +103,7 @@ def ablate(
 class Maker:
     """Trains runs, each in its folder; goes on with those that were stopped."""
 
-    data: Path
+    data: Source
     folder: Path
     common: dict[str, Any]
     """Arguments of geoseg.train that all runs share."""

@@ -19,6 +19,7 @@ from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
+from geoseg.source import Source
 
 Part = Literal["train", "val", "test"]
 
@@ -159,7 +160,7 @@ class ClassStats:
 
 
 def stats(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     *,
     split: str | None = None,
     part: Part = "train",

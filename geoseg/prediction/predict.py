@@ -32,10 +32,12 @@ from geoseg.prediction.journal import Journal
 from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
+from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+from geoseg.source import OpeningPolicy, Source
 
 log = logging.getLogger("geoseg")
 
@@ -130,7 +132,7 @@ class Prediction:
 
 
 def predict(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
@@ -148,7 +150,8 @@ def predict(
     """Label every pixel of a scene.
 
     Args:
-        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), or a Scene.
+        scene: a raster file by its path or URL, or as a Source, which says what may be opened; an open rasterio
+            dataset, an array (C, H, W) or (H, W), or a Scene.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
@@ -168,7 +171,7 @@ def predict(
         files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
         # A run stopped between putting the map in its place and forgetting its parts has written what is there.
         files.check(replacing=resume)
-        if isinstance(scene, (str, Path)):
+        if isinstance(scene, (str, Path, Source)):
             require_other_file(scene, files.output)
         if (scores == "none") != (scores_output is None):
             raise UsageError("scores need both what to write and the file to write it to")
@@ -181,7 +184,7 @@ def predict(
 
 
 def predict_strips(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     *,
     bands: Sequence[int] | None = None,
@@ -200,14 +203,14 @@ def predict_strips(
 
 @contextmanager
 def planned(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     bands: Sequence[int] | None,
     nodata_rule: NodataRule,
     **options: Any,
 ) -> Iterator[tuple[Plan, SceneLike, Segmenter]]:
     """The plan of a prediction with its scene open and its model on the device, in evaluation mode."""
-    is_file = isinstance(scene, (str, Path))
+    is_file = isinstance(scene, (str, Path, Source))
     if bands is not None and not is_file and not isinstance(scene, rasterio.io.DatasetReader):
         raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
     segmenter = model if isinstance(model, Segmenter) else load(model)
@@ -329,7 +332,7 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
 
 
 def open_scene(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     bands: Sequence[int] | None = None,
     nodata_rule: NodataRule = "all",
 ) -> SceneLike:
@@ -339,8 +342,9 @@ def open_scene(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
         )
     if isinstance(scene, rasterio.io.DatasetReader):
-        scene = scene.name
-    if isinstance(scene, (str, Path)):
+        # Whoever opened it chose its format.
+        scene = Source(scene.name, OpeningPolicy(drivers=() if scene.driver in (*DRIVERS, "VRT") else (scene.driver,)))
+    if isinstance(scene, (str, Path, Source)):
         return Scene(scene, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
@@ -360,9 +364,10 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     }
 
 
-def require_other_file(scene: str | Path, output: str | Path) -> None:
+def require_other_file(scene: str | Path | Source, output: str | Path) -> None:
     """Raise UsageError where the output is the scene itself, under whatever name."""
-    if Path(output).exists() and Path(scene).exists() and Path(scene).samefile(output):
+    source = Source.of(scene)
+    if source.local and Path(output).exists() and source.exists() and Path(source).samefile(output):
         raise UsageError(f"{output}: is the scene itself; give the map another name")
 
 

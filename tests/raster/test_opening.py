@@ -10,10 +10,11 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geoseg.errors import InputError, ResourceError
+from geoseg.errors import InputError, ResourceError, UsageError
 from geoseg.grid import Window
 from geoseg.raster.opening import gdal_settings, one_line, open_raster, reading, writing
 from geoseg.raster.scene import Scene
+from geoseg.source import OpeningPolicy, Source
 
 MakeRaster = Callable[..., Path]
 NOISE = np.random.default_rng(2).integers(0, 256, (3, 150, 203)).astype(np.uint8)
@@ -99,7 +100,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lead", ["", " \n"])
 def test_xml_in_place_of_a_file_is_refused(lead: str) -> None:
-    with pytest.raises(InputError, match="XML"):
+    with pytest.raises(UsageError, match="XML"):
         open_raster(lead + '<VRTDataset rasterXSize="1" rasterYSize="1"></VRTDataset>')
 
 
@@ -132,7 +133,7 @@ def container(tmp_path: Path) -> Path:
 
 def test_a_container_of_rasters_is_refused(container: Path) -> None:
     with pytest.raises(InputError, match="write one of its subdatasets to a file"):
-        Scene(container)
+        Scene(Source(str(container), OpeningPolicy(drivers=("GPKG",))))
 
 
 def test_errors_become_geoseg_s_own() -> None:
