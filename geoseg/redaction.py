@@ -12,7 +12,11 @@ _USER = re.compile(
     rf"({_BEGIN})(?:[^\s\"<>/?#]*@|[^\s\"<>/?#@]*:(?!\d*(?:[/?#\s\"<>]|$)){_IN_URL}*@)",
     re.IGNORECASE,
 )
-_QUERY = re.compile(rf"((?:{_BEGIN}|/vsi\w+(?=[/?]))[^\s\"<>?#]*)[?#]{_IN_URL}*", re.IGNORECASE)
+_QUERY = re.compile(
+    # What was redacted before stays, with the punctuation that follows it.
+    rf"((?:{_BEGIN}|/vsi\w+(?=[/?]))[^\s\"<>?#]*)[?#](?!\.\.\.[:;,.)'\]]*(?:\s|$)){_IN_URL}*",
+    re.IGNORECASE,
+)
 
 
 def redact(text: str) -> str:

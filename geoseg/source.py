@@ -144,7 +144,7 @@ class Source:
     def container(self) -> str:
         """GDAL's name, of a file within an archive without what makes it one: the archive's, followed by the file's."""
         name = self.gdal_name
-        return name.split("/", 2)[2].lstrip("{") if self.in_archive else name
+        return name.split("/", 2)[2].replace("{", "", 1).replace("}", "", 1) if self.in_archive else name
 
     @property
     def has_secrets(self) -> bool:

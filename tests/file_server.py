@@ -29,6 +29,7 @@ class Files(BaseHTTPRequestHandler):
     counts: ClassVar[Counter] = Counter()
     folder: Path
     log: Path
+    etag = ""
 
     def do_GET(self) -> None:
         self.answer()
@@ -50,6 +51,7 @@ class Files(BaseHTTPRequestHandler):
         if not file.is_file():
             return self.say(404)
         content = file.read_bytes()
+        self.etag = f'"{hashlib.sha256(content).hexdigest()}"'
         first, last = part(asked, len(content))
         if status := self.refusal(manner, times):
             return self.say(status)
@@ -84,8 +86,8 @@ class Files(BaseHTTPRequestHandler):
 
     def send(self, status: int, content: bytes, headers: dict[str, str], cut: bool = False) -> None:
         self.send_response(status)
-        if status < 300 and not self.path.startswith("/untold/"):
-            headers |= {"ETag": f'"{hashlib.md5(content).hexdigest()}"'} if self.command == "HEAD" else {}
+        if self.etag and not self.path.startswith("/untold/"):
+            headers |= {"ETag": self.etag}
         if not self.path.startswith("/no-ranges/"):
             headers |= {"Accept-Ranges": "bytes"}
         for name, value in (headers | {"Content-Length": str(len(content))}).items():

@@ -42,7 +42,7 @@ def _local(source: Source, files: Sequence[str]) -> dict[str, Any]:
 
 def _file_of(source: Source) -> Path:
     """The file itself, or the archive that holds it."""
-    path = Path(os.path.abspath(source.container.replace("}", "", 1)))
+    path = Path(os.path.abspath(source.container))
     return next((folder for folder in path.parents if folder.is_file()), path) if source.in_archive else path
 
 

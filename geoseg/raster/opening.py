@@ -159,8 +159,7 @@ def _require_archive(source: Source) -> None:
         raise InputError(f"{source}: archives are not opened; unpack it first, or give --allow-archives")
     if source.remote:
         return
-    parts = Path(source.container.replace("}", "", 1))
-    if source.container.startswith("/vsi") or not any(folder.is_file() for folder in parts.parents):
+    if source.container.startswith("/vsi") or not any(part.is_file() for part in Path(source.container).parents):
         raise InputError(f"{source}: no such archive; a file in one is named as /vsizip/PATH.zip/NAME.tif")
 
 

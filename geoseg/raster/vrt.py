@@ -127,11 +127,12 @@ def _located(element: ElementTree.Element, vrt: Source) -> Source:
     twice = {"relativeToVRT", "relativetoVRT"} <= set(element.attrib)
     if len(element) or name != name.strip() or not name.isprintable() or relative not in ("0", "1") or twice:
         raise InputError(f"{vrt}: names a file in a way that can be read in two ways ({name!r}); write it plainly")
-    is_address = name.startswith("/vsi") or "://" in name
-    if not is_address and (_PREFIX.match(name) or name.startswith("<")):
-        raise InputError(f"{vrt}: names {name}, which is no file's path but something for one of GDAL's drivers")
+    if _PREFIX.match(name) or name.startswith("<"):
+        raise InputError(
+            f"{vrt}: names {name}, which is neither a path nor an address in GDAL's spelling (/vsicurl/https://...)"
+        )
     try:
-        found = vrt.at(name if is_address or relative == "0" else posixpath.join(_folder(vrt), name))
+        found = vrt.at(posixpath.join(_folder(vrt), name) if relative == "1" else name)
     except UsageError as error:
         raise InputError(f"{vrt}: {error}") from error
     if not vrt.policy.external and not _is_below(found, vrt):
