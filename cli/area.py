@@ -21,7 +21,7 @@ OF_POINTS = "legend", "label_field", "stratum_field", "drop_unlabelled"
 @click.command()
 @click.argument("map_path", metavar="[MAP]", required=False, type=options.RASTER)
 @click.option(
-    "--sample", type=click.Path(path_type=Path), help="Labelled points: .gpkg, .geojson, .csv, or what OGR opens."
+    "--sample", type=click.Path(path_type=Path), help="Labelled points: .gpkg, .geojson, .shp, .fgb, .kml or .csv."
 )
 @click.option("--key", type=click.Path(path_type=Path), help="The file of strata that geoseg design --key put aside.")
 @click.option(

@@ -17,12 +17,14 @@ _QUERY = re.compile(
     rf"((?:{_BEGIN}|/vsi\w+(?=[/?]))[^\s\"<>?#]*)[?#](?!\.\.\.[:;,.)'\]]*(?:\s|$)){_IN_URL}*",
     re.IGNORECASE,
 )
+_REST_OF_URL = re.compile(r"\?[^\s\"<>?=]*=[^\s\"<>]*")
 
 
 def redact(text: str) -> str:
     """The text with user and password of every URL left out, and "?..." in place of every query.
 
     Any part of a query may be what gives access (signatures, tokens, keys), so none of it is shown. URLs are those with
-    a scheme, or in GDAL's spelling (/vsicurl/...); they end at white space, double quotes and angle brackets.
+    a scheme, or in GDAL's spelling (/vsicurl/...); they end at white space, double quotes and angle brackets. GDAL also
+    calls a file by the last part of its URL alone, so that ?name=value is taken for a query anywhere.
     """
-    return _QUERY.sub(r"\1?...", _USER.sub(r"\1", text))
+    return _REST_OF_URL.sub("?...", _QUERY.sub(r"\1?...", _USER.sub(r"\1", text)))

@@ -107,7 +107,7 @@ class Source:
             )
 
     def __str__(self) -> str:
-        return redact(self.location)
+        return self.location if self.local else redact(self.location)
 
     def __repr__(self) -> str:
         return f"Source({str(self)!r}, {self.policy})"

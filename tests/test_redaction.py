@@ -34,6 +34,7 @@ from geoseg.source import Source
         ("postgresql://user:SECRET@host/db", "postgresql://host/db"),
         ('{"a": "https://host/x?SECRET", "b": 1}', '{"a": "https://host/x?...", "b": 1}'),
         ("one https://u:SECRET@h/a and https://h/b?SECRET=1 more", "one https://h/a and https://h/b?... more"),
+        ("a.tif?day=1&sig=SECRET, band 1: read failed", "a.tif?... band 1: read failed"),
         # Not secrets: at-signs and question marks elsewhere, and ports.
         ("https://host:8080/a@2x.tif", "https://host:8080/a@2x.tif"),
         ("https://host/me@work/a:b@c.tif", "https://host/me@work/a:b@c.tif"),

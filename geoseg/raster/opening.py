@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ from geoseg.errors import InputError, ResourceError, UsageError
 from geoseg.files import disk_errors
 from geoseg.raster.vrt import nested_sources
 from geoseg.raster.vsi import read_start
+from geoseg.redaction import redact
 from geoseg.source import Source
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")
@@ -66,6 +69,18 @@ REMOTE_SETTINGS = {
 WAITS = (1.0, 5.0)
 """Seconds before a read on the network is made again: GDAL does not make answers good that break off."""
 
+
+class _Redacting(logging.Filter):
+    """rasterio's messages without credentials: it passes on what GDAL says, and opens datasets by their whole URLs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), ()
+        return True
+
+
+for _name in ("rasterio._err", "rasterio._env", "rasterio.env", "rasterio._base", "rasterio._io"):
+    logging.getLogger(_name).addFilter(_Redacting())
+
 # For the process: a filter for the length of a block is not safe among reading threads. geoseg says it itself.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
@@ -92,7 +107,7 @@ def reading(source: str | Path | Source, doing: str) -> Iterator[None]:
         with gdal_settings(source):
             yield
     except GDAL_ERRORS as error:
-        said = one_line(error).rstrip(".")
+        said = _without_secrets(one_line(error), source).rstrip(".")
         if source.remote:
             # GDAL's own error may hold the URL, and is not shown.
             raise InputError(f"{source}: cannot be {doing} ({said}{_advice(source, said)})") from None
@@ -242,6 +257,15 @@ def _require_sound_size(dataset: rasterio.DatasetReader, source: Source) -> None
 
 def _too_large(source: Source, what: str) -> InputError:
     return InputError(f"{source}: {what} are taken for damage or a trap; --allow-large reads it all the same")
+
+
+def _without_secrets(said: str, source: Source) -> str:
+    """GDAL calls a file by the last part of its address, query and all; of VRTs also the files within."""
+    if not (source.remote or source.policy.external):
+        return said
+    if source.has_secrets:
+        said = said.replace(source.gdal_name.rpartition("/")[2], source.filename or "...")
+    return re.sub(r"\?[^\s\"<>]*", "?...", redact(said))
 
 
 def _advice(source: Source, said: str) -> str:
