@@ -47,6 +47,11 @@ GDAL_SETTINGS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
+PREFERRED_SETTINGS = {
+    # Damage that the JPEG decoder notices is an error; by default GDAL only warns, and gives other pixels.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"
+}
+"""Set unless the environment has them otherwise."""
 NETWORK_SETTINGS = {
     "GDAL_HTTP_MAX_RETRY": 3,
     # Seconds before the first of them; each later one waits about twice as long.
@@ -60,7 +65,7 @@ NETWORK_SETTINGS = {
     # The header of a large GeoTIFF in one request.
     "GDAL_INGESTED_BYTES_AT_OPEN": 32 << 10,
 }
-"""Set unless the environment has them otherwise."""
+"""Likewise, for files on the network and VRTs that may name such."""
 REMOTE_SETTINGS = {
     # No listing of the folder and no asking for .aux.xml, .ovr, .tfw and others, which are then not read.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"
@@ -91,11 +96,10 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 @contextmanager
 def gdal_settings(source: Source | None = None) -> Iterator[None]:
     """GDAL as geoseg needs it, for the length of a block. Every read and write is made inside one."""
-    chosen: dict[str, object] = dict(GDAL_SETTINGS)
+    preferred: dict[str, object] = dict(PREFERRED_SETTINGS)
     if source is not None and (source.remote or source.policy.external):
-        preferred = NETWORK_SETTINGS | (REMOTE_SETTINGS if source.remote else {})
-        chosen |= {name: value for name, value in preferred.items() if name not in os.environ}
-    with rasterio.Env(**chosen):
+        preferred |= NETWORK_SETTINGS | (REMOTE_SETTINGS if source.remote else {})
+    with rasterio.Env(**GDAL_SETTINGS, **{name: value for name, value in preferred.items() if name not in os.environ}):
         yield
 
 
@@ -272,6 +276,8 @@ def _advice(source: Source, said: str) -> str:
     """What to do about GDAL's error, where that is known."""
     if "response code: 401" in said or "response code: 403" in said:
         return "; are there credentials, and do they hold? docs/sources.md says where they go"
+    if "libjpeg: Corrupt JPEG data" in said:
+        return "; GDAL_ERROR_ON_LIBJPEG_WARNING=NO in the environment reads it with whatever pixels come out"
     if "not recognized as being in a supported file format" not in said:
         return ""
     if source.remote and not _sends_parts(source):

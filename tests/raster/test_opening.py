@@ -125,6 +125,17 @@ def test_a_vrt_with_a_missing_source_is_refused(make_raster: MakeRaster, tmp_pat
         read(path)
 
 
+def test_damage_that_the_jpeg_decoder_notices_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "scene.jpg"
+    Image.fromarray(np.moveaxis(NOISE, 0, -1).copy()).save(path, progressive=True)
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes(3) + content[-2:])
+    with pytest.raises(InputError, match=r"3 extraneous bytes.*GDAL_ERROR_ON_LIBJPEG_WARNING=NO"):
+        read(path)
+    monkeypatch.setenv("GDAL_ERROR_ON_LIBJPEG_WARNING", "NO")
+    read(path)
+
+
 @pytest.fixture
 def container(tmp_path: Path) -> Path:
     """A GeoPackage with two rasters, no bands of its own."""
