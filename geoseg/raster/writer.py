@@ -29,6 +29,7 @@ from geoseg.legend import NODATA, Legend, count_codes
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import gdal_settings, writing
 from geoseg.raster.scores import SCORE_STEPS
+from geoseg.source import Source
 from geoseg.tiling import BLOCK
 
 OPTIONS: dict[str, tuple[str, ...] | None] = {
@@ -332,6 +333,8 @@ def _sweep(path: Path) -> None:
 def require_writable(path: str | Path, overwrite: bool) -> None:
     """Raise OutputError unless a GeoTIFF can be put at ``path``; call it before any work."""
     path = Path(path)
+    if not Source.of(path).local:
+        raise UsageError(f"{Source.of(path)}: maps are written to files of this machine; upload it when it is made")
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{path}: class rasters are GeoTIFF; let the output end in .tif")
     require_place(path, overwrite)
