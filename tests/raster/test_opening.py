@@ -56,11 +56,23 @@ def test_a_truncated_png_is_refused(tmp_path: Path, colours: str, share: float) 
     [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}, {"compress": "DEFLATE"}],
     ids=["strips", "tiles", "deflate"],
 )
-def test_a_truncated_tiff_is_refused(make_raster: MakeRaster, profile: dict) -> None:
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.5, 0.999])
+def test_a_truncated_tiff_is_refused(make_raster: MakeRaster, profile: dict, share: float) -> None:
     path = make_raster(NOISE, **profile)
     read(path)
     with pytest.raises(InputError, match="damaged"):
-        read(cut(path, 0.5))
+        read(cut(path, share))
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"IDAT"])
+def test_a_png_whose_checksum_is_wrong_is_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "scene.png"
+    Image.fromarray(np.moveaxis(NOISE, 0, -1).copy()).save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(kind) + 6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"scene\.png: cannot be"):
+        read(path)
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
