@@ -268,6 +268,21 @@ def test_archives_need_leave(kind: str, make_raster: MakeRaster, tmp_path: Path)
         read(Source(f"/vsi{kind}//vsicurl/file:///etc/passwd/scene.tif", allowed))
 
 
+@pytest.mark.parametrize("member", ["scene.tif.ovr", "raw.vrt", "outside.vrt"])
+def test_archives_hold_what_folders_hold(member: str, make_raster: MakeRaster, tmp_path: Path) -> None:
+    folder = make_raster(name="in/scene.tif").parent
+    raw = '<VRTRasterBand band="1" subClass="VRTRawRasterBand"><SourceFilename>/etc/hostname</SourceFilename>'
+    plain = (
+        '<VRTRasterBand band="1"><SimpleSource><SourceFilename relativeToVRT="1">../{}</SourceFilename></SimpleSource>'
+    )
+    band = plain.format("scene.tif") if member == "outside.vrt" else raw
+    (folder / member).write_text(f'<VRTDataset rasterXSize="1" rasterYSize="1">{band}</VRTRasterBand></VRTDataset>')
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", folder)
+    name = "scene.tif" if member.endswith("ovr") else member
+    with pytest.raises(InputError, match=member):
+        read(Source(f"/vsizip/{archive}/{name}", OpeningPolicy(archives=True)))
+
+
 @pytest.mark.parametrize(
     ("bound", "value", "profile", "reason"),
     [
