@@ -226,11 +226,11 @@ def _require_own_overviews(dataset: rasterio.DatasetReader, source: Source) -> N
     """Overviews and masks may be other files, which GDAL opens as any format: by their ending, or named in metadata."""
     if any(key.upper() == "OVERVIEW_FILE" for key in dataset.tags(ns="OVERVIEWS")):
         raise InputError(f"{source}: names a file of overviews in its metadata, which is not followed; copy it without")
-    if not source.local:
+    if source.remote and "GDAL_DISABLE_READDIR_ON_OPEN" not in os.environ:
         return
     for ending in (".ovr", ".msk", ".OVR", ".MSK"):
         beside = source.at(source.location + ending)
-        if beside.exists():
+        if beside.exists() and (beside.local or read_start(beside.gdal_name, 1) is not None):
             open_raster(beside).close()
 
 

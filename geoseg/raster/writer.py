@@ -326,8 +326,19 @@ def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
         process = left.name.removeprefix(f".{path.name}.").split(".", 1)[0]
-        if process.isdigit() and int(process) != os.getpid() and not Path(f"/proc/{process}").exists():
+        if process.isdigit() and not _is_alive(int(process)):
             left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # Somebody else's.
+        return True
+    return True
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:

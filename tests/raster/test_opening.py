@@ -59,11 +59,23 @@ def test_a_truncated_png_is_refused(tmp_path: Path, colours: str, share: float) 
     [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}, {"compress": "DEFLATE"}],
     ids=["strips", "tiles", "deflate"],
 )
-def test_a_truncated_tiff_is_refused(make_raster: MakeRaster, profile: dict) -> None:
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.5, 0.999])
+def test_a_truncated_tiff_is_refused(make_raster: MakeRaster, profile: dict, share: float) -> None:
     path = make_raster(NOISE, **profile)
     read(path)
     with pytest.raises(InputError, match="damaged"):
-        read(cut(path, 0.5))
+        read(cut(path, share))
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"IDAT"])
+def test_a_png_whose_checksum_is_wrong_is_refused(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "scene.png"
+    Image.fromarray(np.moveaxis(NOISE, 0, -1).copy()).save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(kind) + 6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"scene\.png: cannot be"):
+        read(path)
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
@@ -257,6 +269,21 @@ def test_archives_need_leave(kind: str, make_raster: MakeRaster, tmp_path: Path)
         read(Source(f"/vsi{kind}/{tmp_path}/no.{kind}/scene.tif", allowed))
     with pytest.raises(InputError, match="no such archive"):
         read(Source(f"/vsi{kind}//vsicurl/file:///etc/passwd/scene.tif", allowed))
+
+
+@pytest.mark.parametrize("member", ["scene.tif.ovr", "raw.vrt", "outside.vrt"])
+def test_archives_hold_what_folders_hold(member: str, make_raster: MakeRaster, tmp_path: Path) -> None:
+    folder = make_raster(name="in/scene.tif").parent
+    raw = '<VRTRasterBand band="1" subClass="VRTRawRasterBand"><SourceFilename>/etc/hostname</SourceFilename>'
+    plain = (
+        '<VRTRasterBand band="1"><SimpleSource><SourceFilename relativeToVRT="1">../{}</SourceFilename></SimpleSource>'
+    )
+    band = plain.format("scene.tif") if member == "outside.vrt" else raw
+    (folder / member).write_text(f'<VRTDataset rasterXSize="1" rasterYSize="1">{band}</VRTRasterBand></VRTDataset>')
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", folder)
+    name = "scene.tif" if member.endswith("ovr") else member
+    with pytest.raises(InputError, match=member):
+        read(Source(f"/vsizip/{archive}/{name}", OpeningPolicy(archives=True)))
 
 
 @pytest.mark.parametrize(

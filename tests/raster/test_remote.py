@@ -53,6 +53,20 @@ def test_a_raster_on_the_web_is_read_as_its_file(layout: str, web, make_raster: 
     assert not any(".aux.xml" in line or ".ovr" in line or "GET /plain/ " in line for line in web.requests)
 
 
+def test_files_beside_are_read_when_asked_for(web, make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_raster(PIXELS, "web/scene.png", **LAYOUTS["png"])
+    entry = "<PAMDataset><SRS>EPSG:32631</SRS><GeoTransform>5, 2, 0, 7, 0, -2</GeoTransform></PAMDataset>"
+    path.with_name("scene.png.aux.xml").write_text(entry)
+    with Scene(web.url("plain/scene.png")) as remote:
+        assert not remote.grid.georeferenced
+    monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "FALSE")
+    with Scene(web.url("plain/scene.png")) as remote, Scene(path) as local:
+        assert remote.grid == local.grid and remote.grid.georeferenced
+    path.with_name("scene.png.ovr").write_text("<VRTDataset/>")
+    with pytest.raises(InputError, match=r"scene\.png\.ovr: cannot be opened"):
+        Scene(web.url("plain/scene.png"))
+
+
 def test_only_what_a_window_needs_is_fetched(web, scene: Path) -> None:
     window = Window(64, 128, 64, 64)
     assert np.array_equal(read(web.url("plain/scene.tif"), window), PIXELS[:, *window.slices])
