@@ -45,6 +45,9 @@ FINISHED_WITH_FAILED_PARTS = 6
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test; once for all.")
 @options.legend
 @options.bands
+@options.scaling
+@options.scale
+@options.percentiles
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the paper's rows.  [default: 2]")
 @click.option("--lr", type=float, metavar="X", help="Learning rate of the paper's rows.  [default: 1e-4]")
 @click.option("--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.")

@@ -16,6 +16,7 @@ from .ablate import ablate
 from .area import area
 from .compare import compare
 from .design import design
+from .import_ import import_
 from .info import info
 from .predict import predict
 from .sample import sample
@@ -104,5 +105,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, stats, train, ablate, predict, score, compare, design, area, info):
+for command in (sample, stats, train, ablate, predict, score, compare, design, area, import_, info):
     cli.add_command(command)

@@ -35,20 +35,41 @@ debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a t
 
 
 class Bands(click.ParamType):
-    """Band numbers from 1, separated by commas."""
+    """Bands by number from 1 or by name, separated by commas."""
 
-    name = "N,N,..."
+    name = "BAND,BAND,..."
+
+    def convert(self, value, param, context):
+        if not isinstance(value, str):
+            return value
+        bands = tuple(map(_number_or_name, value.split(",")))
+        if "" in bands:
+            self.fail(f"{value!r} is not bands separated by commas, such as 3,2,1 or B04,B03,B02", param, context)
+        if any(isinstance(band, int) and band < 1 for band in bands):
+            self.fail("bands are numbered from 1", param, context)
+        return bands
+
+
+def _number_or_name(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text.strip()
+
+
+class Pair(click.ParamType):
+    """Two numbers separated by a comma."""
+
+    name = "LOW,HIGH"
 
     def convert(self, value, param, context):
         if not isinstance(value, str):
             return value
         try:
-            numbers = tuple(int(part) for part in value.split(","))
+            low, high = map(float, value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not band numbers separated by commas, such as 3,2,1", param, context)
-        if min(numbers) < 1:
-            self.fail("bands are numbered from 1", param, context)
-        return numbers
+            self.fail(f"{value!r} is not two numbers separated by a comma, such as 0,10000", param, context)
+        return low, high
 
 
 class NumberOrAuto(click.FloatRange):
@@ -83,8 +104,25 @@ rare_set = click.option(
     "shares of the training pixels, with any legend.  [default: text; in stats and ablate, shares for other legends]",
 )
 bands = click.option(
-    "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
+    "--bands",
+    "--bidx",
+    type=Bands(),
+    help="By number from 1 or by name: 4,3,2, B04,B03,B02, red,green,blue.  [default: the model's, or all but alpha]",
 )
+scaling = click.option(
+    "--scaling",
+    type=click.Choice(["range", "statistics", "percentile"]),
+    help="What becomes 0 and 1: LOW and HIGH of --scale; 3 standard deviations around the training pixels' mean; "
+    "percentiles of each raster.  [default: range 0,255 for uint8, else statistics]",
+)
+scale = click.option(
+    "--scale",
+    type=Pair(),
+    multiple=True,
+    callback=lambda context, parameter, pairs: pairs or None,
+    help="For --scaling range; once, or once a band: --scale 0,10000.",
+)
+percentiles = click.option("--percentiles", type=Pair(), help="For --scaling percentile.  [default: 2,98]")
 window = click.option("--window", type=PIXELS, metavar="PX", help="Side in scene pixels of the windows read at once.")
 size = click.option(
     "--size", type=PIXELS, metavar="PX", help="Side in pixels as the network sees it; alone: of the whole scene."

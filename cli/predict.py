@@ -29,6 +29,7 @@ from . import options
     help="Scene pixels that windows share.  [default: an eighth, or 96 px of a small tile]",
 )
 @options.bands
+@click.option("--stack", is_flag=True, help="The SCENEs are files of one band each, in order, and make one scene.")
 @click.option(
     "--nodata-rule",
     type=click.Choice(["all", "any"]),
@@ -83,6 +84,9 @@ def predict(
     Without --window and --size the scene is read as the model was trained. --window alone: windows at native
     resolution. --size alone: the whole scene resampled to that side. Both: each window resampled to that side.
 
+    Bands are found by their descriptions where the model knows names, else by number; --stack red.tif green.tif
+    blue.tif makes one scene of files of one band each.
+
     A run that is stopped keeps its finished parts beside the output; --resume continues it.
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
@@ -93,7 +97,8 @@ def predict(
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
-    if quicklook and len(scenes) > 1:
+    several = len(scenes) > 1 and not given["stack"]
+    if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
     written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
     results = []
@@ -108,7 +113,7 @@ def predict(
         click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}", err=True)
         raise
     if as_json:
-        click.echo(json.dumps(results if len(scenes) > 1 else results[0] if results else None))
+        click.echo(json.dumps(results if several else results[0] if results else None))
 
 
 def _key_values(texts) -> dict[str, str]:

@@ -26,13 +26,21 @@ from . import options
 @click.option("--loss", type=click.Choice(["ce", "focal"]), help="Weighted cross-entropy, or focal loss.")
 @click.option("--gamma", type=float, metavar="X", help="Focusing parameter of the focal loss, 0 or >= 1.  [default: 2]")
 @click.option(
+    "--region-loss", type=click.Choice(["none", "dice", "lovasz"]), help="Added to the loss.  [default: none]"
+)
+@click.option(
     "--class-weights",
     type=click.Choice(["median", "sqrt", "none"]),
     help="In the loss: median frequency, its square root, or all equal.  [default: median]",
 )
 @click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["transposed", "nearest"]),
+    help="On a timm encoder: the paper's, or segmentation-models-pytorch's.  [default: transposed]",
+)
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
-@click.option("--init", metavar="RUN|FILE", help="Start from a model that geoseg trained; it gives the network.")
+@click.option("--init", metavar="RUN|FILE", help="Start from a model of geoseg; it gives the network.")
 @click.option(
     "--normalise", type=click.Choice(["none", "imagenet"]), help="Of pixels, before the network.  [default: none]"
 )
@@ -52,8 +60,16 @@ from . import options
     "--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes; see --rare-set."
 )
 @options.rare_set
+@click.option(
+    "--balance-crops/--no-balance-crops",
+    default=None,
+    help="Place every other window on a class drawn evenly, so that rare ones are seen.",
+)
 @options.legend
 @options.bands
+@options.scaling
+@options.scale
+@options.percentiles
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
@@ -70,6 +86,9 @@ from . import options
 @click.option("--ema", type=float, metavar="DECAY", help="Keep a moving average of the weights, such as 0.999.")
 @click.option(
     "--patience", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better validation."
+)
+@click.option(
+    "--compile/--no-compile", default=None, help="Compile the network: minutes at the start, then faster on GPUs."
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="S", help="[default: 0]")
 @click.option(

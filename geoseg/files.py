@@ -29,6 +29,18 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
 
 
+def require_place(path: Path, overwrite: bool) -> None:
+    """Raise OutputError unless a file can be put at ``path``; call it before any work."""
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder is in the place of the output")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; --overwrite replaces it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: no such folder; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path.parent}: no right to write there")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one process; it is made where it is missing. Raises OutputError where another one holds it."""

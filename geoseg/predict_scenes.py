@@ -9,29 +9,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from geoseg.datasets.dataset import is_synthetic
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.models.device import resolve_device
 from geoseg.models.inference import for_inference
-from geoseg.models.segmenter import Segmenter, TileBatch
+from geoseg.models.segmenter import Segmenter, blank_tiles
 from geoseg.models.storage import load
+from geoseg.prediction.bands import open_file, open_stack
 from geoseg.prediction.journal import unfinished
 from geoseg.prediction.plan import Plan, Scores, make_plan
-from geoseg.prediction.predict import Prediction, evaluating, predict, require_other_file, resolve_bands
+from geoseg.prediction.predict import Prediction, evaluating, predict, require_other_file
+from geoseg.raster.bands import Band
 from geoseg.raster.scene import NodataRule, Scene
+from geoseg.raster.stack import StackScene
 from geoseg.raster.writer import require_writable
 from geoseg.training.run import newest_finished_run
 
 log = logging.getLogger("geoseg")
 
 
+Input = tuple[Path, ...]
+"""The files of one scene: a raster, or the bands of a stack."""
+
+
 @dataclass(frozen=True)
 class PlannedScene:
     """What --dry-run tells of one scene."""
 
-    scene: Path
+    scene: str
+    """Its name."""
     output: Path
     plan: Plan
     filled: int
@@ -45,7 +51,7 @@ class PlannedScene:
         """As JSON holds it."""
         plan = self.plan
         return {
-            "scene": str(self.scene),
+            "scene": self.scene,
             "output": str(self.output),
             "shape": list(plan.lattice.shape),
             "window": plan.lattice.side,
@@ -90,26 +96,30 @@ def predict_scenes(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
+    stack: bool = False,
     nodata_rule: NodataRule = "all",
     scores: Scores = "none",
     scores_output: Path | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
-    """Predict scenes one after the other, each into its own map, with one model.
+    """Predict scenes one after the other, each into its own map, with one model; with ``stack`` they are files of one
+    band each, and one scene.
 
     All outputs are checked before any work. With ``resume``, maps that are there are left as they are, and yielded not
     again. ``options`` are those of predict. Raises as ``predict`` does.
     """
-    if scores_output and len(scenes) > 1:
+    if scores_output and len(scenes) > 1 and not stack:
         raise UsageError("scores go to one file: predict one scene at a time")
-    targets = resolve_outputs(scenes, output, overwrite or resume)
+    inputs = resolve_inputs(scenes, output, stack)
+    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
-    for path, target in zip(scenes, targets, strict=True):
-        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene:
+    for files, target in zip(inputs, targets, strict=True):
+        with open_input(files, segmenter, bands, nodata_rule) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
-                log.info("%s: has no georeference, so the map has none", path)
-            require_other_file(path, target)
+                log.info("%s: has no georeference, so the map has none", scene.name)
+            for path in files:
+                require_other_file(path, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
@@ -132,25 +142,45 @@ def plan_scenes(
     model: Path | None,
     *,
     overwrite: bool = False,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
+    stack: bool = False,
     resume: bool = False,
     nodata_rule: NodataRule = "all",
     device: str = "auto",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
-    targets = resolve_outputs(scenes, output, overwrite or resume, make_folder=False)
+    inputs = resolve_inputs(scenes, output, stack)
+    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume, make_folder=False)
     segmenter = resolve_model(model, scenes).to(resolve_device(device))
     found = []
-    for path, target in zip(scenes, targets, strict=True):
-        with Scene(path, resolve_bands(bands, segmenter), nodata_rule) as scene, evaluating(segmenter):
+    for files, target in zip(inputs, targets, strict=True):
+        with open_input(files, segmenter, bands, nodata_rule) as scene, evaluating(segmenter):
             plan = make_plan(scene, segmenter, device=device, **options)
             filled = sum(scene.has_data(shard) for shard in plan.shards)
             share = filled / len(plan.shards)
             seconds = estimate_seconds(plan, segmenter) * share
             disk = int(2 * (1 + plan.written_scores) * scene.grid.shape[0] * scene.grid.shape[1] * share)
-            found.append(PlannedScene(path, target, plan, filled, seconds, disk))
+            found.append(PlannedScene(scene.name, target, plan, filled, seconds, disk))
     return found
+
+
+def resolve_inputs(scenes: Sequence[Path], output: str, stack: bool) -> list[Input]:
+    """The files of each scene: one, or with ``stack`` all of them. Raises UsageError for a stack into a folder."""
+    if not stack:
+        return [(path,) for path in scenes]
+    if output.endswith("/") or Path(output).is_dir():
+        raise UsageError(f"{output}: a stack is one scene; name the file of its map with -o MASK.tif")
+    return [tuple(scenes)]
+
+
+def open_input(
+    files: Input, segmenter: Segmenter, bands: Sequence[Band] | None, nodata_rule: NodataRule
+) -> Scene | StackScene:
+    """The scene of some files, with the bands that the model takes."""
+    if len(files) > 1:
+        return open_stack(files, segmenter.config, bands, nodata_rule)
+    return open_file(files[0], segmenter.config, bands, nodata_rule)
 
 
 def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
@@ -158,8 +188,7 @@ def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     numerics = plan.numerics
     engine = for_inference(segmenter, numerics.precision, "plain" if numerics.engine == "plain" else "folded")
     count, height, width = numerics.batch_shape
-    pixels = torch.zeros(count, segmenter.config.bands, height, width, dtype=torch.uint8)
-    batch = TileBatch(pixels, torch.ones(count, height, width, dtype=torch.bool)).to(segmenter.device)
+    batch = blank_tiles(segmenter.config, count, (height, width)).to(segmenter.device)
     for _ in range(2):
         begun = time.perf_counter()
         engine(batch).sum().item()

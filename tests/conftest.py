@@ -113,7 +113,8 @@ def make_segmenter() -> Callable[..., Segmenter]:
     """A segmenter whose network is a function, so that a test knows the answer.
 
     The function takes the image (N, C, H, W) float32 and gives logits (N, K, H, W). Unless told otherwise the image is
-    the raw pixels: scale 1, mean 0, fill 0. ``segmenter.network.calls`` has the shape of each image it saw.
+    the raw uint8 pixels: by 255 and times 255, mean 0, fill 0. ``segmenter.network.calls`` has the shape of each image
+    it saw.
     """
     import torch
 
@@ -133,7 +134,7 @@ def make_segmenter() -> Callable[..., Segmenter]:
     def make(
         function: Callable[[torch.Tensor], torch.Tensor], stride: int = 1, bands: int = 3, **config: object
     ) -> Segmenter:
-        plain = {"mean": (0.0,) * bands, "std": (1.0,) * bands, "fill": (0.0,) * bands, "scale": 1.0, "width": 1}
+        plain = {"mean": (0.0,) * bands, "std": (1 / 255,) * bands, "fill": (0.0,) * bands, "width": 1}
         plain |= {"legend": DEEPGLOBE, "bands": bands, "window": 32, "size": config.get("window", 32)}
         segmenter = Segmenter(SegmenterConfig(**(plain | config)))
         segmenter.network = FunctionNetwork(function, stride)

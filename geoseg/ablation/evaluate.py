@@ -21,10 +21,11 @@ from geoseg.legend import Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import MODEL_FILE, load, model_sha256
-from geoseg.prediction.plan import scaled
-from geoseg.prediction.predict import predict, resolve_bands
+from geoseg.prediction.bands import open_file
+from geoseg.prediction.plan import resolve_stretch, scaled
+from geoseg.prediction.predict import predict
 from geoseg.raster.labels import Labels
-from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.raster.scene import ArrayScene
 from geoseg.scoring.score import score
 
 TEST_FILE, MAPS_FOLDER = "test.json", "maps"
@@ -110,10 +111,12 @@ class Tester:
 
     def _predict_small(self, pair: Pair, shape: tuple[int, int], segmenter: Segmenter) -> np.ndarray:
         """(*shape) uint8 class indices of the scene, resampled before it is predicted."""
-        with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
+        with open_file(pair.image, segmenter.config) as scene:
+            stretch = resolve_stretch(scene, segmenter.config)
             seen = ArrayScene(*scene.read(shape=shape), name=scene.name)
         side = {"window": self.framing.size, "size": self.framing.size}
-        codes = predict(seen, segmenter, device=self.device, precision=self.precision, **side).codes
+        how = {"device": self.device, "precision": self.precision, "stretch": stretch}
+        codes = predict(seen, segmenter, **how, **side).codes
         return self.legend.decode(codes, source=str(pair.image))
 
     def _lacks_map(self, run: Path, pair: Pair) -> bool:

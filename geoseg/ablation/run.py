@@ -28,10 +28,12 @@ from geoseg.datasets.survey import survey
 from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
+from geoseg.raster.bands import Band
 from geoseg.scoring.score import versions
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
+from geoseg.training.scenes import open_scenes
 from geoseg.training.settings import TrainingSettings
-from geoseg.training.train import SAMPLE_EPOCHS, open_scenes, resolve_framing, train
+from geoseg.training.train import SAMPLE_EPOCHS, resolve_framing, train
 
 log = logging.getLogger("geoseg")
 
@@ -50,7 +52,7 @@ def ablate(
     fixed_steps: int | None = None,
     split: str | None = None,
     legend: Legend | str | Path | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     rare_set: str | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -97,7 +99,7 @@ def ablate(
     plan = AblationPlan(resolve_rows(settings), seeds, options | {"precision": precision} | _given(bands), sweep)
     parts, folder = split_once(dataset, split), Path(output)
     require_makeable(folder)
-    scenes = open_scenes(parts.train, dataset.legend, bands)
+    scenes = open_scenes(parts, dataset.legend, bands)["train"]
     framing = resolve_framing(plan.baseline, scenes)[1]
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, framing, keep, device, precision)
@@ -223,7 +225,7 @@ def _class_stats(
     return stats
 
 
-def _given(bands: Sequence[int] | None) -> dict[str, Any]:
+def _given(bands: Sequence[Band] | None) -> dict[str, Any]:
     return {} if bands is None else {"bands": list(bands)}
 
 

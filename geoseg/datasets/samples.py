@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from geoseg.datasets.balance import Balance
 from geoseg.datasets.dataset import Pair
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import Window, require_same_shape
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.prediction.plan import scaled
+from geoseg.raster.bands import Band
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import area, nearest
 from geoseg.raster.scene import ArrayScene, Scene, SceneLike
-from geoseg.tiling import Lattice
+from geoseg.scaling import Bounds
+from geoseg.tiling import Lattice, blocks
 
 MEMORY = 4 << 30
 """Bytes of decoded scenes that are kept; what does not fit is decoded again when it is needed."""
 LARGE_SCENE = 1 << 26
 """Pixels above which a scene is read window by window and never kept whole."""
+READ_SIDE = 4096
+"""Side of the windows in which such a scene is looked through."""
+BALANCED_SHARE = 0.5
+"""Of windows, where they are balanced: the others keep the network used to how frequent classes are."""
 
 
 ORDER_STREAM, WINDOW_STREAM = 1, 2
@@ -58,9 +65,10 @@ class LabelledScene:
     Raises InputError where the two differ in size or georeference.
     """
 
-    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[int] | None = None) -> None:
+    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[Band] | None = None) -> None:
         self.stem = pair.stem
         self.image = Scene(pair.image, bands)
+        self.image.require_spectral()
         self.labels = Labels(pair.labels, legend)
         self.grid = self.image.grid
         require_same_shape(self.grid, self.labels.grid, self.image.name, self.labels.name)
@@ -94,6 +102,9 @@ class Samples:
     Args:
         copies: repeats the samples of each scene so many times, 0 leaves it out; None takes each once.
         read: gives a whole scene as training sees it (``framed``), from a cache perhaps.
+        stretches: the bounds of each scene where each is scaled by itself; None or empty ones where all are alike.
+        balance: (S, K) pixels of each class in each scene; every other window is then placed by them
+            (datasets.balance). None places all windows evenly.
     """
 
     def __init__(
@@ -103,8 +114,11 @@ class Samples:
         seed: int = 0,
         copies: Sequence[int] | None = None,
         read: Callable[[LabelledScene], Sample] | None = None,
+        stretches: Sequence[Bounds] | None = None,
+        balance: np.ndarray | None = None,
     ) -> None:
         self.scenes = list(scenes)
+        self.stretches = [()] * len(self.scenes) if stretches is None else list(stretches)
         self.framing, self.seed = framing, seed
         self.oversampled = copies is not None
         self.copies = [1] * len(self.scenes) if copies is None else [int(count) for count in copies]
@@ -113,6 +127,7 @@ class Samples:
         self._read = read or (lambda scene: framed(scene.read()[0], framing))
         self._kept: dict[int, Sample] = {}
         self._kept_bytes = 0
+        self._balance = None if balance is None else Balance(balance * np.minimum(self.copies, 1)[:, None])
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
@@ -128,6 +143,10 @@ class Samples:
     def stays_clean(self, place: int) -> bool:
         """True for the first copy of a scene where scenes are oversampled: augmentation leaves it as it is."""
         return self.oversampled and self._places[place][1] == 0
+
+    def stretch(self, place: int) -> Bounds:
+        """The bounds of the scene at a place, empty where all scenes are scaled alike."""
+        return self.stretches[self._places[place][0]]
 
     def order(self, epoch: int) -> np.ndarray:
         """(len,) int64: the places of the samples in the order in which an epoch takes them."""
@@ -155,6 +174,9 @@ class Samples:
         if self.framing.whole:
             return number, None
         random = np.random.default_rng((WINDOW_STREAM, self.seed, epoch, place))
+        if self._balance is not None and random.random() < BALANCED_SHARE:
+            number, pixel = self._balance.draw(random, self._read_indices)
+            return number, _window_around(pixel, self.scenes[number].grid.shape, self.framing.side, random)
         return number, _random_window(self.scenes[number].grid.shape, self.framing.side, random)
 
     def whole(self, number: int) -> Sample:
@@ -195,6 +217,13 @@ class Samples:
             window.slices
         ]
 
+    def _read_indices(self, number: int) -> Iterator[tuple[Window, np.ndarray]]:
+        """The class indices of a scene in parts of bounded size, top to bottom."""
+        scene = self.scenes[number]
+        whole = None if is_large(scene) else self.read_whole(number).index
+        for window in blocks(scene.grid.shape, READ_SIDE):
+            yield window, scene.read(window)[0].index if whole is None else whole[window.slices]
+
     def _cut(self, number: int, window: Window) -> Sample:
         if is_large(self.scenes[number]):
             return self.scenes[number].read(window)[0]
@@ -216,7 +245,7 @@ def whole_bytes(scene: LabelledScene, framing: Framing) -> int:
     """Bytes of a whole scene, framed: its bands, valid and classes."""
     shape = scene.grid.shape
     height, width = scaled(shape, framing.side, framing.size) if framing.whole else shape
-    return height * width * (len(scene.image.bands) + 2)
+    return height * width * (len(scene.image.bands) * np.dtype(scene.image.dtype).itemsize + 2)
 
 
 def resize(sample: Sample, side: int, size: int) -> Sample:
@@ -243,6 +272,16 @@ def is_large(scene: LabelledScene) -> bool:
     """True where windows are cut from the file, and the scene is never held whole."""
     height, width = scene.grid.shape
     return height * width > LARGE_SCENE
+
+
+def _window_around(pixel: tuple[int, int], shape: tuple[int, int], side: int, random: np.random.Generator) -> Window:
+    """A window of a scene that holds a pixel, at a random place."""
+    height, width = (min(side, length) for length in shape)
+    row, col = (
+        int(random.integers(max(0, at - part + 1), min(at, length - part) + 1))
+        for at, length, part in zip(pixel, shape, (height, width), strict=True)
+    )
+    return Window(row, col, height, width)
 
 
 def _random_window(shape: tuple[int, int], side: int, random: np.random.Generator) -> Window:

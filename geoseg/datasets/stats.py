@@ -20,6 +20,7 @@ from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
+from geoseg.raster.bands import Band
 
 Part = Literal["train", "val", "test"]
 
@@ -165,6 +166,7 @@ def stats(
     part: Part = "train",
     rare_set: str | None = None,
     legend: Legend | str | Path | None = None,
+    bands: Sequence[Band] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> ClassStats:
@@ -177,6 +179,7 @@ def stats(
         split: as for training; ``seed`` shuffles ratios.
         rare_set: "text", "table1" or "shares" (datasets.oversampling); None takes "text" where the legend has its
             classes, else "shares", and leaves oversampling out where no class is rarer than another.
+        bands: of the images, by number or name; a pixel counts where these have data. None takes all but alpha.
 
     Raises InputError where the data cannot be used or the part is empty, UsageError for a rare set that does not fit.
     """
@@ -186,7 +189,7 @@ def stats(
     pairs = getattr(chosen, part)
     if not pairs:
         raise UsageError(f"{dataset.root}: the split {chosen.rule} has no {part} scenes")
-    scenes = [LabelledScene(pair, dataset.legend) for pair in pairs]
+    scenes = [LabelledScene(pair, dataset.legend, bands) for pair in pairs]
     looked_through = tqdm(scenes, "looking through", unit="scene", leave=False, disable=not progress)
     found = survey(looked_through, dataset.legend)
     if rare_set is not None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
-from geoseg.models.unet import Decoder, Norm
+from geoseg.models.decoder import DECODERS, DecoderName, Norm
 
 
 class EncoderUNet(nn.Module):
@@ -16,8 +16,11 @@ class EncoderUNet(nn.Module):
     Steps of the decoder without a skip (the last one to full resolution) only upsample and convolve.
     """
 
-    def __init__(self, encoder: str, bands: int, classes: int, norm: Norm = "none") -> None:
+    def __init__(
+        self, encoder: str, bands: int, classes: int, norm: Norm = "none", decoder: DecoderName = "transposed"
+    ) -> None:
         super().__init__()
+        self.bands = bands
         self.encoder = _features_only(encoder, bands)
         channels = dict(zip(self.encoder.feature_info.reduction(), self.encoder.feature_info.channels(), strict=True))
         self.stride = max(channels)
@@ -28,8 +31,8 @@ class EncoderUNet(nn.Module):
                 f"encoder {encoder!r}: feature maps at strides {sorted(channels)}, not several powers of two"
             )
         skips = [channels.get(stride, 0) for stride in self._skip_strides]
-        self.decoder = Decoder(channels[self.stride], skips, _widths(channels[self.stride], skips), norm)
-        self.head = nn.Conv2d(_widths(channels[self.stride], skips)[-1], classes, 1)
+        self.decoder = DECODERS[decoder](channels[self.stride], skips, norm)
+        self.head = self.decoder.head(classes)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, bands, H, W) normalised image to (N, classes, H, W) logits; H and W multiples of ``stride``."""
@@ -49,24 +52,20 @@ def _features_only(encoder: str, bands: int) -> nn.Module:
 
 
 def _require_any_size(network: nn.Module, encoder: str, bands: int, stride: int) -> None:
-    """Some transformers are built for one image size and say so only when they see another."""
+    """Some encoders are built for one image size, pad what they see or put channels last, and show it only at work."""
     network.eval()
     try:
         with torch.no_grad():
-            network(torch.zeros(1, bands, stride, 2 * stride))
+            found = [tuple(maps.shape[1:]) for maps in network(torch.zeros(1, bands, stride, 2 * stride))]
     except (AssertionError, RuntimeError) as error:
         raise ModelError(f"encoder {encoder!r}: takes images of one size only ({error})") from error
     network.train()
+    told = zip(network.feature_info.channels(), network.feature_info.reduction(), strict=True)
+    expected = [(channels, stride // by, 2 * stride // by) for channels, by in told]
+    if found != expected:
+        raise ModelError(f"encoder {encoder!r}: its feature maps are {found} (C, H, W), and not {expected}")
 
 
 def _halvings(stride: int) -> list[int]:
     """32 -> [16, 8, 4, 2, 1]."""
     return [stride // 2**step for step in range(1, stride.bit_length())]
-
-
-def _widths(bottleneck: int, skips: list[int]) -> list[int]:
-    """Channels a decoder step gives: those of its skip, half of the step before where there is none."""
-    widths: list[int] = []
-    for skip in skips:
-        widths.append(skip or max((widths[-1] if widths else bottleneck) // 2, 16))
-    return widths

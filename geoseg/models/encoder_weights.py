@@ -8,6 +8,7 @@ from pathlib import Path
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from geoseg.errors import ModelError, UsageError
@@ -34,6 +35,15 @@ def load_encoder_weights(network: nn.Module, encoder: str, weights: str) -> None
     network.encoder.load_state_dict(pretrained.state_dict())
 
 
+def pretrained_statistics(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means and standard deviations of red, green and blue on the range 0 to 1 that an encoder was pretrained with.
+
+    ImageNet's own where timm knows of none.
+    """
+    known = timm.get_pretrained_cfg(encoder)
+    return (tuple(known.mean), tuple(known.std)) if known else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+
+
 def _from_hub(encoder: str, network: EncoderUNet) -> nn.Module:
     try:
         return _create(encoder, network)
@@ -57,8 +67,7 @@ def _from_file(encoder: str, network: EncoderUNet, path: Path) -> nn.Module:
 
 
 def _create(encoder: str, network: EncoderUNet, **options: object) -> nn.Module:
-    bands = next(p for p in network.encoder.parameters() if p.ndim == 4).shape[1]
-    return timm.create_model(encoder, pretrained=True, features_only=True, in_chans=bands, **options)
+    return timm.create_model(encoder, pretrained=True, features_only=True, in_chans=network.bands, **options)
 
 
 def _require_all_tensors(encoder: str, path: Path) -> None:

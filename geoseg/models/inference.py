@@ -59,7 +59,7 @@ def resolve_engine(name: str, segmenter: Segmenter, device: torch.device) -> Eng
         raise ModelError(f"the network cannot be traced for --engine {name} ({error}); take plain") from error
     if name == "auto":
         return "folded"
-    if name == "compiled" and device.type == "cpu" and not _has_compiler():
+    if name == "compiled" and device.type == "cpu" and not has_compiler():
         raise ResourceError("--engine compiled needs a C++ compiler (g++, or one named by CXX); take folded")
     return name
 
@@ -104,5 +104,5 @@ def _with_network(segmenter: Segmenter, network: nn.Module) -> Segmenter:
     return ready
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
     return shutil.which(os.environ.get("CXX", "g++")) is not None

@@ -1,66 +1,10 @@
-"""The paper's U-Net (section 3.1) and the parts it shares with the U-Net on a timm encoder."""
+"""The paper's U-Net (section 3.1)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Literal
-
-import torch
 from torch import Tensor, nn
 
-from geoseg.errors import UsageError
-
-Norm = Literal["none", "batch", "group"]
-
-
-def convolutions(channels_in: int, channels_out: int, norm: Norm) -> nn.Sequential:
-    """Twice a 3 x 3 convolution, the normalisation (the paper has none) and a ReLU; the size stays."""
-    layers: list[nn.Module] = []
-    for channels in (channels_in, channels_out):
-        layers.append(nn.Conv2d(channels, channels_out, 3, padding=1, bias=norm == "none"))
-        layers += _normalisation(channels_out, norm)
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
-def _normalisation(channels: int, norm: Norm) -> list[nn.Module]:
-    if norm == "none":
-        return []
-    if norm == "batch":
-        return [nn.BatchNorm2d(channels)]
-    if norm == "group":
-        return [nn.GroupNorm(math.gcd(32, max(channels // 4, 1)), channels)]
-    raise UsageError(f'the norm is "none", "batch" or "group", got {norm!r}')
-
-
-class Decoder(nn.Module):
-    """From the deepest features back to full resolution, doubling the size at each step.
-
-    A step is a transposed convolution, the concatenation of the skip of its size (where there is one), and two
-    convolutions.
-
-    Args:
-        bottleneck: channels of the deepest features.
-        skips: for each step the channels of its skip (0: none), the deepest first.
-        widths: for each step the channels it gives.
-    """
-
-    def __init__(self, bottleneck: int, skips: Sequence[int], widths: Sequence[int], norm: Norm) -> None:
-        super().__init__()
-        self.up = nn.ModuleList()
-        self.blocks = nn.ModuleList()
-        for channels, skip, width in zip((bottleneck, *widths), skips, widths, strict=False):
-            self.up.append(nn.ConvTranspose2d(channels, width, 2, stride=2))
-            self.blocks.append(convolutions(width + skip, width, norm))
-
-    def forward(self, deepest: Tensor, skips: Sequence[Tensor | None]) -> Tensor:
-        """``deepest`` (N, C, h, w) and the skips, deepest first, None where a step has none."""
-        features = deepest
-        for up, block, skip in zip(self.up, self.blocks, skips, strict=True):
-            features = up(features)
-            features = block(features if skip is None else torch.cat((skip, features), 1))
-        return features
+from geoseg.models.decoder import Norm, TransposedDecoder, convolutions
 
 
 class UNet(nn.Module):
@@ -79,9 +23,8 @@ class UNet(nn.Module):
             convolutions(before, after, norm) for before, after in zip((bands, *widths), widths, strict=False)
         )
         self.pool = nn.MaxPool2d(2)
-        up = widths[-2::-1]
-        self.decoder = Decoder(widths[-1], skips=up, widths=up, norm=norm)
-        self.head = nn.Conv2d(width, classes, 1)
+        self.decoder = TransposedDecoder(widths[-1], skips=widths[-2::-1], norm=norm)
+        self.head = self.decoder.head(classes)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, bands, H, W) normalised image to (N, classes, H, W) logits; H and W multiples of ``stride``."""

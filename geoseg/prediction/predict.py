@@ -26,12 +26,14 @@ from geoseg.errors import InputError, UsageError
 from geoseg.grid import Grid
 from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
-from geoseg.models.segmenter import Segmenter
+from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
+from geoseg.prediction.bands import open_file
 from geoseg.prediction.journal import Journal
-from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
+from geoseg.prediction.plan import Plan, Scores, make_plan, require_fit, resolve_stretch, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
+from geoseg.raster.bands import Band
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
@@ -134,7 +136,7 @@ def predict(
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
     scores: Scores = "none",
     scores_output: str | Path | None = None,
@@ -151,15 +153,15 @@ def predict(
         scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), or a Scene.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
-        bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
-            they were chosen. Arrays and Scenes are taken as they are.
+        bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
+            (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
         resume: go on with what an earlier run of the same plan finished.
         progress: show a bar on stderr.
-        options: window, size, overlap, device, precision, engine, batch_size, shard_shape, tta and prior_correction, as
-            make_plan explains.
+        options: window, size, overlap, device, precision, engine, batch_size, shard_shape, tta, prior_correction and
+            stretch, as make_plan explains.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
@@ -184,7 +186,7 @@ def predict_strips(
     scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
     **options: Any,
 ) -> Iterator[ShardResult]:
@@ -202,7 +204,7 @@ def predict_strips(
 def planned(
     scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
-    bands: Sequence[int] | None,
+    bands: Sequence[Band] | None,
     nodata_rule: NodataRule,
     **options: Any,
 ) -> Iterator[tuple[Plan, SceneLike, Segmenter]]:
@@ -212,7 +214,10 @@ def planned(
         raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
-    with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule) as opened:
+    with evaluating(segmenter), open_scene(scene, segmenter.config, bands, nodata_rule) as opened:
+        require_fit(opened, segmenter.config)
+        # Of the whole raster, whatever is made of it next.
+        options["stretch"] = resolve_stretch(opened, segmenter.config, options.get("stretch"))
         yield make_plan(opened, segmenter, **options), opened, segmenter
 
 
@@ -330,10 +335,11 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
 
 def open_scene(
     scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
-    bands: Sequence[int] | None = None,
+    config: SegmenterConfig,
+    bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
 ) -> SceneLike:
-    """A scene from whatever stands for one."""
+    """A scene from whatever stands for one; of a file the bands that a model takes."""
     if isinstance(scene, rasterio.vrt.WarpedVRT):
         raise InputError(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
@@ -341,20 +347,22 @@ def open_scene(
     if isinstance(scene, rasterio.io.DatasetReader):
         scene = scene.name
     if isinstance(scene, (str, Path)):
-        return Scene(scene, bands, nodata_rule)
+        return open_file(scene, config, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
 
 def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     """Tags that say how a class raster was made: no clock and no duration, so that equal runs give equal files."""
     settings = {"lattice": asdict(plan.lattice), "size": plan.size, "numerics": asdict(plan.numerics)}
-    settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau}
+    settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau} | ({"stretch": plan.stretch} if plan.stretch else {})
     trained = segmenter.config.provenance
     return {
         "GEOSEG_VERSION": geoseg.__version__,
         "GEOSEG_MODEL": Path(plan.model["path"]).name if plan.model["path"] else "in memory",
         "GEOSEG_MODEL_SHA256": plan.model["sha256"] or f"weights {plan.model['weights']}",
-        "GEOSEG_MODEL_TRAINING": json.dumps({key: trained[key] for key in ("setting", "data") if key in trained}),
+        "GEOSEG_MODEL_TRAINING": json.dumps(
+            {key: trained[key] for key in ("setting", "data", "imported") if key in trained}
+        ),
         "GEOSEG_INPUT": plan.scene["name"],
         "GEOSEG_SETTINGS": json.dumps(settings, sort_keys=True),
     }
@@ -375,9 +383,3 @@ def evaluating(segmenter: Segmenter) -> Iterator[None]:
         yield
     finally:
         segmenter.train(was_training)
-
-
-def resolve_bands(bands: Sequence[int] | None, segmenter: Segmenter) -> Sequence[int] | None:
-    """The bands asked for; else the model's own where it was trained on chosen ones; else None, for all but alpha."""
-    trained = segmenter.config.band_numbers
-    return trained if bands is None and trained != tuple(range(1, len(trained) + 1)) else bands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
+from geoseg.raster.bands import ALPHA, Band, resolve_bands
 from geoseg.raster.opening import IN_MEMORY, open_raster, reading
 from geoseg.raster.resample import area
 
@@ -68,13 +69,13 @@ class Scene:
 
     Args:
         path: any raster GDAL opens.
-        bands: band numbers from 1; None takes every band but alpha.
+        bands: numbers from 1, or names: descriptions, else colours such as red; None takes every band but alpha.
         nodata_rule: "all" makes a pixel invalid where all bands are nodata, "any" where one is.
 
     Raises InputError where the file is missing or no raster, or has not those bands.
     """
 
-    def __init__(self, path: str | Path, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all") -> None:
+    def __init__(self, path: str | Path, bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all") -> None:
         if nodata_rule not in ("all", "any"):
             raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
         self.path = str(path)
@@ -85,7 +86,9 @@ class Scene:
         self._handles_lock = threading.Lock()
         with reading(self.path, "opened"):
             dataset = self._dataset()
-            self.bands = _resolve_bands(dataset, bands, self.path)
+            colours = tuple(colour.name for colour in dataset.colorinterp)
+            self.bands = resolve_bands(bands, dataset.descriptions, colours, self.path)
+            self._count = dataset.count
             self.grid = _grid_of(dataset)
             self.dtype = _resolve_dtype(dataset, self.bands, self.path)
             self.colour_table = _colour_table(dataset)
@@ -93,6 +96,7 @@ class Scene:
             self.tags: dict[str, str] = dataset.tags()
             self.files = tuple(dataset.files)
             self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
+            self.colours = tuple(colours[number - 1] for number in self.bands)
             self.scales = tuple(dataset.scales[number - 1] for number in self.bands)
             self._always_valid = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
             self.block_shape = dataset.block_shapes[self.bands[0] - 1]
@@ -175,6 +179,12 @@ class Scene:
             "nodata_rule": self.nodata_rule,
             **identity,
         }
+
+    def require_spectral(self) -> None:
+        """Raise InputError where the bands hold alpha, which tells where there is data, and is none itself."""
+        for number, colour in zip(self.bands, self.colours, strict=True):
+            if colour == ALPHA and self._count > 1:
+                raise InputError(f"{self.path}: band {number} is its alpha, which is a mask and no data; leave it out")
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -263,29 +273,11 @@ def reader_count(*scenes: SceneLike) -> int:
     return 1 if in_order else min(READERS, os.cpu_count() or 1)
 
 
-def open_described(record: Mapping[str, Any]) -> SceneLike:
-    """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
-    if record["kind"] != "file":
-        raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
-    return Scene(record["path"], record["bands"], record["nodata_rule"])
-
-
 def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:
     window = scene.grid.window if window is None else Window.of(window)
     if window.row_stop > scene.grid.shape[0] or window.col_stop > scene.grid.shape[1]:
         raise UsageError(f"{scene.name}: {window} leaves the scene of {scene.grid.shape} (rows, columns)")
     return window
-
-
-def _resolve_bands(dataset: rasterio.DatasetReader, wanted: Sequence[int] | None, path: str) -> tuple[int, ...]:
-    if wanted is None:
-        colours = zip(dataset.indexes, dataset.colorinterp, strict=True)
-        spectral = tuple(number for number, colour in colours if colour != ColorInterp.alpha)
-        return spectral or tuple(dataset.indexes)
-    missing = [number for number in wanted if number not in dataset.indexes]
-    if missing or not wanted:
-        raise InputError(f"{path}: has bands 1 to {dataset.count}, not {', '.join(map(str, missing)) or 'none'}")
-    return tuple(wanted)
 
 
 def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path: str) -> str:

@@ -22,7 +22,8 @@ from rasterio.enums import Resampling
 
 import geoseg
 from geoseg.ahead import read_ahead, reader_threads
-from geoseg.errors import OutputError, ResourceError, UsageError
+from geoseg.errors import ResourceError, UsageError
+from geoseg.files import require_place
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend, count_codes
 from geoseg.raster.labels import LEGEND_TAG
@@ -333,14 +334,7 @@ def require_writable(path: str | Path, overwrite: bool) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{path}: class rasters are GeoTIFF; let the output end in .tif")
-    if path.is_dir():
-        raise OutputError(f"{path}: a folder is in the place of the output")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; --overwrite replaces it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: no such folder; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path.parent}: no right to write there")
+    require_place(path, overwrite)
 
 
 def _profile(grid: Grid, count: int) -> dict[str, object]:

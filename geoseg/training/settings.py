@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from geoseg.errors import UsageError
+from geoseg.scaling import Bounds, Kind, Scaling, as_bounds, as_pair
 from geoseg.training.losses import require_gamma
+from geoseg.training.region import RegionLoss
 
 CUSTOM = "custom"
 ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr", "clip", "patience")
 ABOVE_ZERO += ("width", "window", "size")
-CHOICES = {"loss": ("ce", "focal"), "norm": ("none", "batch", "group")}
+CHOICES = {"loss": ("ce", "focal"), "region_loss": ("none", "dice", "lovasz"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
+CHOICES |= {"scaling": (None, "range", "statistics", "percentile")}
+CHOICES |= {"decoder": ("transposed", "nearest")}
 CHOICES |= {
     "rare_set": ("text", "table1", "shares"),
     "optimizer": ("adam", "adamw"),
@@ -31,16 +35,27 @@ class TrainingSettings:
     """Cross-entropy or focal loss, both with class weights."""
     gamma: float = 2.0
     """Focusing parameter of the focal loss."""
+    region_loss: RegionLoss = "none"
+    """Added to the loss, with the same weight: 1 less the soft Dice coefficient, or the Lovász extension of 1 - IoU."""
     class_weights: Literal["median", "sqrt", "none"] = "median"
     """Median-frequency weights, their square roots, or the same weight for every class."""
     encoder: str = "plain"
     """"plain" for the paper's own U-Net, else the name of a timm encoder."""
     encoder_weights: str = "none"
     """"imagenet", "none", or a safetensors file."""
+    decoder: Literal["transposed", "nearest"] = "transposed"
+    """On a timm encoder: the paper's, or that of segmentation-models-pytorch."""
     init: str | None = None
     """A run or model file of geoseg to start from, with its normalisation; other classes get a new last layer."""
     normalise: Literal["none", "imagenet"] = "none"
     """What pixels on the range 0 to 1 are brought to: themselves, or what encoders were pretrained with."""
+    scaling: Kind | None = None
+    """How pixels come to the range 0 to 1 (geoseg.scaling); None: as ``scale`` or ``percentiles`` have it, else range 0
+    to 255 for uint8 and statistics for others."""
+    scale: Bounds | None = None
+    """(low, high) for all bands, or one pair a band, of the scaling range."""
+    percentiles: tuple[float, float] | None = None
+    """Of the scaling percentile; None takes 2 and 98."""
     norm: Literal["none", "batch", "group"] = "none"
     """Normalisation in the plain U-Net, and in the decoder on other encoders."""
     width: int = 64
@@ -58,6 +73,8 @@ class TrainingSettings:
     rare_set: Literal["text", "table1", "shares"] = "text"
     """What oversampling counts as rare: as the paper's text says, with barren as its Table 1 needs, or by the shares of
     the training pixels, of any legend."""
+    balance_crops: bool = False
+    """Place every other window on a pixel of a class drawn evenly, as datasets.balance explains."""
     epochs: int = 30
     steps: int | None = None
     """Stop after so many optimiser steps, whatever the epochs."""
@@ -82,6 +99,8 @@ class TrainingSettings:
     """Decay of the moving average of the weights that is validated and saved; None takes the weights themselves."""
     patience: int | None = None
     """Stop after so many epochs without a better validation mean IoU."""
+    compile: bool = False
+    """Compile the network, in training only: some minutes at the start, then faster on GPUs."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,24 +110,48 @@ class TrainingSettings:
                 raise UsageError(f"--{name.replace('_', '-')} is larger than 0, got {value}")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                option, known = name.replace("_", "-"), ", ".join(filter(None, allowed))
+                raise UsageError(f"--{option} is one of {known}, got {getattr(self, name)!r}")
         for name in ("weight_decay", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} is 0 or more, got {getattr(self, name)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"--ema is a decay between 0 and 1, such as 0.999, got {self.ema}")
+        self._check_scaling()
         if self.encoder_lr is not None and self.encoder == "plain":
             raise UsageError("--encoder-lr is of a timm encoder; the plain U-Net has one learning rate, --lr")
-        if self.init and (self.encoder_weights, self.normalise) != ("none", "none"):
-            raise UsageError("--init brings its weights and normalisation; leave --encoder-weights and --normalise out")
+        if self.init and (self.encoder_weights, self.normalise, self.scaling_kind) != ("none", "none", None):
+            own = "--encoder-weights, --normalise and --scaling"
+            raise UsageError(f"--init brings its weights, scaling and normalisation; leave {own} out")
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
+        if self.encoder == "plain" and self.decoder != TrainingSettings.decoder:
+            raise UsageError("--decoder is of a timm encoder; the plain U-Net has transposed convolutions")
         if self.loss != "focal" and self.gamma != TrainingSettings.gamma:
             raise UsageError("--gamma is of the focal loss; add --loss focal")
+        if self.balance_crops and self.window is None:
+            raise UsageError("--balance-crops is of windows; add --window")
         if not self.oversample and self.rare_set != TrainingSettings.rare_set:
             raise UsageError("--rare-set is of oversampling; add --oversample")
+
+    def _check_scaling(self) -> None:
+        for name, read in (("scale", as_bounds), ("percentiles", as_pair)):
+            if getattr(self, name) is not None:
+                # JSON has lists.
+                object.__setattr__(self, name, read(getattr(self, name)))
+        for option, values, kind in (("scale", self.scale, "range"), ("percentiles", self.percentiles, "percentile")):
+            if values and self.scaling_kind != kind:
+                raise UsageError(f"--{option} is of --scaling {kind}, not {self.scaling_kind}")
+        if self.scale:
+            Scaling("range", self.scale)
+        if self.percentiles:
+            Scaling("percentile", percentiles=self.percentiles)
+
+    @property
+    def scaling_kind(self) -> Kind | None:
+        """The scaling that was asked for, by its name or by its values."""
+        return self.scaling or ("range" if self.scale else "percentile" if self.percentiles else None)
 
     @property
     def focusing(self) -> float:
@@ -160,8 +203,9 @@ PRESETS: dict[str, TrainingSettings] = {
 }
 """geoseg's own recipes by name; docs/training.md gives the reason of each value."""
 
-FREE = ("seed", "split")
-"""What may differ without a setting losing its name: the paper has one seed, and its split is of its data."""
+FREE = ("seed", "split", "compile")
+"""What may differ without a setting losing its name: the paper has one seed, its split is of its data, and a compiled
+network is the same."""
 
 
 def resolve_settings(

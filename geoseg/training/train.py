@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -21,27 +21,32 @@ from tqdm import tqdm
 import geoseg
 from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.cache import open_cache
-from geoseg.datasets.dataset import Dataset, Pair, open_dataset
+from geoseg.datasets.dataset import Dataset, open_dataset
 from geoseg.datasets.feed import Feed
 from geoseg.datasets.oversampling import find_rule, resolve_rare_set
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
-from geoseg.errors import InputError, ModelError, UsageError
-from geoseg.legend import Legend
+from geoseg.errors import ModelError, ResourceError, UsageError
+from geoseg.legend import NO_CLASS, Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
-from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
+from geoseg.models.inference import has_compiler
+from geoseg.models.normalisation import TileBatch
+from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
+from geoseg.raster.bands import Band
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
-from geoseg.training.losses import LossSum, loss_sum, weight_sum
+from geoseg.training.losses import LossSum, Objective
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
 from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps
 from geoseg.training.run import Run
+from geoseg.training.scaling import choose_scaling, fill_of, scaling_of, stretches_of
+from geoseg.training.scenes import common_names, open_scenes
 from geoseg.training.settings import TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model, start
 from geoseg.training.validation import Validation, validate
@@ -61,7 +66,7 @@ def train(
     setting: str | None = None,
     preset: str | None = None,
     legend: Legend | str | Path | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
@@ -77,7 +82,7 @@ def train(
         setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
             and override it.
         preset: "recommended" in place of a setting (docs/training.md).
-        bands: band numbers from 1 of the images; None takes all but alpha.
+        bands: of the images, numbers from 1 or names; None takes all but alpha.
         resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
             and where the schedule does not depend on them the epochs or steps, may be given anew.
         cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
@@ -110,7 +115,7 @@ def train(
         require_even_batches(settings.batch_size, processes)
         run = run or create_run(output, settings.setting, processes)
         if begun and bands is None:
-            bands = begun.band_numbers
+            bands = begun.band_names or begun.band_numbers
         split = resolve_split(dataset, settings.split, settings.seed)
         trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
@@ -130,7 +135,7 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
 def resume_command(
     data: str | Path | None,
     legend: Any,
-    bands: Sequence[int] | None,
+    bands: Sequence[Band] | None,
     device: str,
     precision: str,
     cache: str | Path | None = None,
@@ -164,6 +169,7 @@ class Trainer:
         self.precision = resolve_precision(precision, segmenter.device)
         self.processes = processes
         self.optimiser = build_optimiser(segmenter, settings)
+        self.forward = compiled(segmenter) if settings.compile else segmenter
         self.average = MovingAverage(segmenter, settings.ema) if settings.ema else None
         if settings.patience and not val_samples.scenes:
             raise UsageError("--patience waits for a better validation, and the split has no validation scenes")
@@ -174,7 +180,7 @@ class Trainer:
         dataset: Dataset,
         split: Split,
         settings: TrainingSettings,
-        bands: Sequence[int] | None,
+        bands: Sequence[Band] | None,
         device: str,
         precision: str,
         progress: bool = False,
@@ -184,29 +190,37 @@ class Trainer:
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
-        scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
+        scenes = open_scenes(split, dataset.legend, bands)
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: these fail where weights or classes are missing or a name is wrong.
         if settings.oversample:
             resolve_rare_set(settings.rare_set, dataset.legend)
-        begin = start(settings, len(scenes["train"][0].image.bands), dataset.legend, begun)
+        image = scenes["train"][0].image
+        begin = start(settings, len(image.bands), dataset.legend, begun, image.dtype)
+        scaling = begin.scaling or choose_scaling(settings, image)
+        names = begun.band_names if begun else common_names(scenes["train"], bands is not None)
         decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
         found = survey(looked_through, dataset.legend, decoded.tally)
         say_what_was_found(found, dataset, split)
         warn_of_overlaps(split)
         weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
-        count = len(found.band_means)
+        scaling = scaling or scaling_of(found, settings, image)
+        stretches = {part: stretches_of(scenes[part], scaling) for part in scenes}
         config = SegmenterConfig(
             dataset.legend,
             encoder=settings.encoder,
-            bands=count,
-            band_numbers=scenes["train"][0].image.bands,
+            bands=len(image.bands),
+            band_numbers=image.bands,
+            band_names=names,
+            dtype=image.dtype,
+            scaling=scaling,
             mean=begin.mean,
             std=begin.std,
-            fill=found.band_means,
+            fill=fill_of(found, scaling, stretches["train"]),
             width=settings.width,
             norm=settings.norm,
+            decoder=settings.decoder,
             window=framing.side,
             size=framing.size,
             gsd=found.gsd,
@@ -216,9 +230,17 @@ class Trainer:
         )
         segmenter = Segmenter(config, begin.network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
-        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample)
-        val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
+        counts = found.scene_counts * (weights > 0) if settings.balance_crops else None
+        train_samples = Samples(
+            scenes["train"], framing, settings.seed, copies, decoded.sample, stretches["train"], counts
+        )
+        val_samples = Samples(scenes["val"], framing, settings.seed, None, decoded.sample, stretches["val"])
         return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
+
+    @property
+    def objective(self) -> Objective:
+        """What each step makes smaller."""
+        return Objective(self.weights, self.settings.focusing, self.settings.region_loss)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -315,49 +337,53 @@ class Trainer:
     def feed(self) -> Feed:
         """Where batches come from."""
         augmentation = Augmentation() if self.settings.augment else None
-        return Feed(self.train_samples, self.segmenter.device, augmentation)
+        return Feed(self.train_samples, self.segmenter.device, augmentation, self.segmenter.config.scaling)
 
     def _batches(self, epoch: int, begun: int) -> Iterator[SampleBatch]:
         places = self.train_samples.order(epoch)[begun * self.settings.samples_per_step :]
         return self.feed.batches(epoch, self.processes.share(places), self.settings.batch_size // self.processes.count)
 
     def _step(self, batches: Sequence[SampleBatch], step: int) -> np.ndarray:
-        """One step of the optimiser on the batches of all processes; returns the loss and the weights of this one's.
+        """One step of the optimiser on the batches of all processes.
 
-        The loss of all of them is divided once, by all their weights, so that it is that of one large batch.
+        Returns the pixels' loss and their weights of this process's. Each term of the loss is divided once, by what all
+        of them weigh, so that it is that of one large batch.
         """
-        weight = sum((weight_sum(batch.index, self.weights) for batch in batches), self.weights.new_zeros(()))
-        own = weight.item()
-        weight = self.processes.add(weight)
+        divisors = sum(self.objective.divisors(batch.index) for batch in batches) if batches else self._nothing()
+        own = divisors[0].item()
+        divisors = self.processes.add(divisors)
         self.optimiser.zero_grad(set_to_none=True)
-        total = sum(self._add_gradients(batch, weight, step) for batch in batches)
+        total = sum(self._add_gradients(batch, divisors, step) for batch in batches)
         self.processes.add_gradients(self.segmenter)
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.settings.clip)
         set_rate(self.optimiser, self.settings, step, self.steps)
         self.optimiser.step()
-        self.processes.average_buffers(self.segmenter)
+        self.processes.average_buffers(self.segmenter.network)
         if self.average:
             self.average.update(self.segmenter, step)
         return np.array((total, own))
 
-    def _add_gradients(self, batch: SampleBatch, weight: Tensor, step: int) -> float:
-        """Add the gradients of a batch's part of the loss; returns the batch's sum before division."""
+    def _nothing(self) -> Tensor:
+        """The divisors of no batch: the last step of an epoch may have too few samples for all processes."""
+        return self.objective.divisors(torch.full((1, 1, 1), NO_CLASS, device=self.segmenter.device))
+
+    def _add_gradients(self, batch: SampleBatch, divisors: Tensor, step: int) -> float:
+        """Add the gradients of a batch's part of the loss; returns the sum of its pixels' loss before division."""
         device = self.segmenter.device
-        pixels, valid, index = batch
         try:
             with autocast(device, self.precision):
-                logits = self.segmenter(TileBatch(pixels, valid))
+                logits = self.forward(TileBatch(batch.pixels, batch.valid, batch.stretch))
         except ValueError as error:
             # Batch norm of one sample whose deepest features are 1 x 1.
             remedy = "take a larger --size, another --batch-size or --norm"
             raise UsageError(f"{self._where(step)}: {error}; {remedy}") from error
-        total = loss_sum(logits, index, self.weights, self.settings.focusing).total
-        loss = LossSum(total, weight).mean()
+        sums = self.objective.sums(logits, batch.index)
+        loss = LossSum(sums, divisors).mean().sum()
         if not torch.isfinite(loss):
             raise ModelError(f"the loss is {loss.item()} at {self._where(step)}; lower --lr, or use --precision fp32")
         loss.backward()
-        return total.item()
+        return sums[0].item()
 
     def _where(self, step: int) -> str:
         """Which step it is, and what it learns from."""
@@ -415,16 +441,11 @@ class Trainer:
         return {"model": state.best, "chosen_by": chosen, "last": state.history[-1]} | self.segmenter.config.provenance
 
 
-def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | None) -> list[LabelledScene]:
-    """The scenes of a part of a split, checked: on their labels' grids, with the pixels models take."""
-    scenes = [LabelledScene(pair, legend, bands) for pair in pairs]
-    for scene in scenes:
-        if scene.image.dtype != "uint8":
-            raise InputError(
-                f"{scene.image.name}: pixels are {scene.image.dtype}; training takes uint8: scale the raster first, "
-                "for example: gdal_translate -ot Byte -scale MIN MAX 0 255 IN.tif OUT.tif"
-            )
-    return scenes
+def compiled(segmenter: Segmenter) -> Callable[[TileBatch], Tensor]:
+    """The forward pass as one compiled graph; the weights stay the segmenter's. Raises ResourceError."""
+    if segmenter.device.type == "cpu" and not has_compiler():
+        raise ResourceError("--compile needs a C++ compiler on the CPU (g++, or one named by CXX); leave it out")
+    return torch.compile(segmenter, dynamic=False)
 
 
 def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene]) -> tuple[TrainingSettings, Framing]:

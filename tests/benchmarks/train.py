@@ -1,13 +1,17 @@
 """What feeding the network costs: images a second of ``geoseg.train`` against the same steps fed otherwise.
 
-    python tests/benchmarks/train.py [--size 640] [--steps 12] [--option encoder plain] ...
+    python tests/benchmarks/train.py [--size 640] [--steps 12] [--option encoder plain] [--torchgeo ENV/bin/python] ...
 
-Each row is the real loop of ``geoseg.train`` in a fresh process, with its batches replaced but in the first:
+Each row is a fresh process. The first four are the real loop of ``geoseg.train``, with its batches replaced but in the
+first:
 
     geoseg     as it is, from the cache (and once more with the cache empty, decoding included)
     resident   one batch on the device, again and again: the steps alone
     plain      a DataLoader with no workers that decodes and resizes each scene when it is its turn
     tuned      a DataLoader with a worker a core, pinned memory and prefetching, JPEGs decoded at half their size
+    by hand    a loop as people write it: the same network as torch makes it, autocast, AdamW, that plain DataLoader
+    torchgeo   its SemanticSegmentationTask (U-Net on ResNet-34) under Lightning's Trainer, that plain DataLoader; in
+               the Python of an environment with torchgeo and lightning
 
 SYNTHETIC scenes of 2448 px in the DeepGlobe layout are made once in ``--work``. Read the ratios.
 """
@@ -35,6 +39,8 @@ from geoseg.datasets import feed
 from geoseg.datasets.augmentation import SampleBatch
 from geoseg.datasets.synthetic import draw_scene
 from geoseg.legend import DEEPGLOBE
+from geoseg.models.device import autocast, resolve_device, resolve_precision
+from geoseg.models.segmenter import build_network
 from geoseg.training.train import Trainer
 
 SIDE = 2448
@@ -126,7 +132,81 @@ def measure(data: str, fed: str, steps: int, cache: str, **options) -> dict:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         geoseg.train(data, Path(folder) / "run", split="100/0/0", steps=steps, cache=cache, **options)
-    images = options["batch_size"] * (steps - WARM)
+    return _figures(fed, marks, options["batch_size"] * (steps - WARM), begun)
+
+
+def float_pairs(data: str, size: int, batch_size: int, steps: int) -> DataLoader:
+    """Batches as other tools take them: float pixels on 0 to 1, and class numbers; 255 has none."""
+
+    def collate(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        pixels, index = (torch.stack(part) for part in zip(*pairs, strict=True))
+        return {"image": pixels.float() / 255, "mask": index.long()}
+
+    return DataLoader(Pairs(Path(data), size, steps * batch_size, False), batch_size, collate_fn=collate)
+
+
+def by_hand(loader: DataLoader, encoder: str, norm: str, device: torch.device, precision: str) -> list[float]:
+    """When each step of a loop ended, as it is written by hand."""
+    network = build_network(encoder, 3, DEEPGLOBE, 64, norm).to(device).train()
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+    marks = []
+    for batch in loader:
+        pixels, index = batch["image"].to(device), batch["mask"].to(device)
+        with autocast(device, precision):
+            loss = torch.nn.functional.cross_entropy(network(pixels).float(), index, ignore_index=255)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()
+        marks.append(time.perf_counter())
+    return marks
+
+
+def by_torchgeo(loader: DataLoader, device: torch.device, precision: str) -> list[float]:
+    """When each step of torchgeo's task ended, under Lightning."""
+    from lightning.pytorch import Callback
+    from lightning.pytorch import Trainer as LightningTrainer
+    from torchgeo.trainers import SemanticSegmentationTask
+
+    marks = []
+
+    class Mark(Callback):
+        def on_train_batch_end(self, *_) -> None:
+            marks.append(time.perf_counter())
+
+    class Task(SemanticSegmentationTask):
+        # Its own rule waits for a validation loss.
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), 1e-3)
+
+    task = Task(model="unet", backbone="resnet34", weights=None, num_classes=len(DEEPGLOBE), ignore_index=255)
+    quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
+    kind = "bf16-mixed" if precision == "bf16" else "32-true"
+    trainer = LightningTrainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        precision=kind,
+        callbacks=[Mark()],
+        **quiet,
+    )
+    trainer.fit(task, loader)
+    return marks
+
+
+def measure_other(data: str, fed: str, steps: int, size: int, batch_size: int, precision: str, **options) -> dict:
+    """Images a second of another tool's loop."""
+    device = resolve_device("auto")
+    precision, begun = resolve_precision(precision, device), time.perf_counter()
+    loader = float_pairs(data, size, batch_size, steps)
+    if fed == "torchgeo":
+        marks = by_torchgeo(loader, device, precision)
+    else:
+        marks = by_hand(loader, options["encoder"], options["norm"], device, precision)
+    return _figures(fed, marks, batch_size * (steps - WARM), begun)
+
+
+def _figures(fed: str, marks: list[float], images: int, begun: float) -> dict:
     return {
         "fed by": fed,
         "images/s": images / (marks[-1] - marks[WARM - 1]),
@@ -137,7 +217,8 @@ def measure(data: str, fed: str, steps: int, cache: str, **options) -> dict:
 
 def main() -> None:
     if len(sys.argv) == 3 and sys.argv[2].startswith("{"):
-        print(json.dumps(measure(**json.loads(sys.argv[2]))))
+        task = {"measure": measure, "other": measure_other}[sys.argv[1]]
+        print(json.dumps(task(**json.loads(sys.argv[2]))))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("benchmark"), help="scenes and their cache")
@@ -147,22 +228,31 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--option", nargs=2, action="append", default=[], metavar=("NAME", "JSON"), help="of training")
+    parser.add_argument("--torchgeo", metavar="PYTHON", help="of an environment with torchgeo and lightning")
     args = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(Path(geoseg.__file__).parents[1])
     data, cache = scenes(args.work, args.scenes), args.work / "scene-cache"
     options = {"encoder": "resnet34", "encoder_weights": "none", "norm": "batch", "batch_size": args.batch_size}
+    options |= {"precision": "auto"}
     options |= {name: _value(text) for name, text in args.option} | {"size": args.size, "steps": args.steps}
-    run = partial(in_fresh_process, Path(__file__).resolve(), "measure", data=data, cache=cache, **options)
+    script = Path(__file__).resolve()
+    run = partial(in_fresh_process, script, "measure", data=data, cache=cache, **options)
+    other = {"by hand": sys.executable} | ({"torchgeo": args.torchgeo} if args.torchgeo else {})
+    calls = {fed: partial(run, fed=fed) for fed in ("resident", "geoseg", "plain", "tuned")}
+    calls |= {
+        fed: partial(in_fresh_process, script, "other", python, data=data, fed=fed, **options)
+        for fed, python in other.items()
+    }
     shutil.rmtree(cache, ignore_errors=True)
     rows = [run(fed="geoseg") | {"fed by": "geoseg, cache empty"}]
-    kinds = "resident", "geoseg", "plain", "tuned"
-    found = [[run(fed=fed) for fed in kinds] for _ in range(args.repeats)]
-    rows += [_median([row[place] for row in found]) for place in range(len(kinds))]
+    found = [[call() for call in calls.values()] for _ in range(args.repeats)]
+    rows += [_median([row[place] for row in found]) for place in range(len(calls))]
     table(f"Training, {json.dumps(options)}", rows)
     rates = np.array([[row["images/s"] for row in repeat] for repeat in found])
     ratios = rates[:, 1:2] / rates
     rows = [
         {"geoseg to": fed, "median": float(np.median(of)), "least": float(of.min()), "most": float(of.max())}
-        for fed, of in zip(kinds, ratios.T, strict=True)
+        for fed, of in zip(calls, ratios.T, strict=True)
         if fed != "geoseg"
     ]
     table("Ratios within a repeat", rows)

@@ -14,6 +14,7 @@ import pytest
 
 import geoseg
 from geoseg.datasets import cache as module
+from geoseg.datasets import survey as survey_module
 from geoseg.datasets.cache import SceneCache, entry_key, open_cache
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.samples import Framing, LabelledScene, Samples, framed
@@ -57,6 +58,31 @@ def test_samples_are_the_same_with_and_without(root, tmp_path, monkeypatch, fram
         samples = Samples(open_scenes(root), framing, seed=3, read=cache.sample)
         for place in range(len(samples)):
             assert_same(samples.draw(1, place), without.draw(1, place))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("framing", [WHOLE, NATIVE])
+def test_pixels_of_any_dtype_are_kept(make_dataset, tmp_path, monkeypatch, dtype, framing):
+    random = np.random.default_rng(1)
+    monkeypatch.setattr(survey_module, "WINDOW", 16)
+    pixels = [(random.normal(0, 90, (5, 37, 53)) * 7).astype(dtype) for _ in "ab"]
+    if dtype.startswith("float"):
+        pixels[0][1, :3] = np.nan
+    root = make_dataset({s: (p, np.full((37, 53), 10, np.uint8)) for s, p in zip("ab", pixels, strict=True)})
+    legend = open_dataset(root).legend
+    without = survey(open_scenes(root), legend)
+    for first in (True, False):
+        cache = SceneCache(tmp_path, framing)
+        if not first:
+            decoding_is_refused(monkeypatch)
+        found = survey(open_scenes(root), legend, cache.tally)
+        assert (found.band_means, found.band_deviations) == (without.band_means, without.band_deviations)
+        for scene in open_scenes(root):
+            sample = cache.sample(scene)
+            assert sample.pixels.dtype == dtype and sample.pixels.flags.aligned
+            for mine, theirs in zip(sample, framed(scene.read()[0], framing), strict=True):
+                assert mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+    assert len(entries(tmp_path)) == 2
 
 
 def test_the_survey_is_the_same_and_decodes_once(root, tmp_path, monkeypatch):

@@ -81,6 +81,14 @@ def test_names_that_timm_does_not_have(encoder):
         EncoderUNet(encoder, 3, 7)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "maps"), [("test_mambaout", r"\(8, 16, 16\)"), ("mobilevitv2_050", r"\(256, 2, 2\)")]
+)
+def test_encoders_with_channels_last_or_padding_of_their_own_are_refused(encoder, maps):
+    with pytest.raises(ModelError, match=f"encoder '{encoder}': its feature maps are .*{maps}"):
+        EncoderUNet(encoder, 3, 7)
+
+
 @pytest.mark.parametrize("encoder", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_encoders_of_one_stride_or_one_image_size_are_refused(encoder):
     with pytest.raises(ModelError, match=f"encoder '{encoder}'"):

@@ -11,9 +11,11 @@ import torch
 
 from geoseg.errors import ModelError
 from geoseg.legend import DEEPGLOBE, Legend, LegendClass
+from geoseg.models.decoder import NearestDecoder
 from geoseg.models.encoder_unet import EncoderUNet
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.unet import UNet
+from geoseg.scaling import Scaling
 
 
 def config(**changes) -> SegmenterConfig:
@@ -77,7 +79,7 @@ def test_floats_that_are_not_finite_do_not_pass_the_mask(make_segmenter):
 @torch.inference_mode()
 def test_pixels_are_normalised_once(make_segmenter):
     statistics = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "fill": (10.0, 20.0, 30.0)}
-    normalised = make_segmenter(lambda image: image, scale=1 / 255, **statistics)
+    normalised = make_segmenter(lambda image: image, **statistics)
     batch = random_batch(2, 5, 7)
     pixels, valid = batch.pixels.numpy().astype(np.float64), batch.valid.numpy()[:, None]
     mean, std, fill = (np.reshape(values, (1, 3, 1, 1)) for values in statistics.values())
@@ -88,6 +90,7 @@ def test_pixels_are_normalised_once(make_segmenter):
 def test_network_is_that_of_the_record():
     assert isinstance(Segmenter(config()).network, UNet)
     assert isinstance(Segmenter(config(encoder="resnet10t")).network, EncoderUNet)
+    assert isinstance(Segmenter(config(encoder="resnet10t", decoder="nearest")).network.decoder, NearestDecoder)
     segmenter = Segmenter(config(width=8, norm="batch"))
     assert segmenter.network.head.in_channels == 8 and segmenter.network.head.out_channels == 7
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in segmenter.network.modules())
@@ -105,17 +108,28 @@ def test_record_survives_json():
         legend,
         encoder="resnet34",
         bands=2,
+        band_numbers=(8, 4),
+        band_names=("B08", "B04"),
+        dtype="int16",
+        scaling=Scaling("statistics", ((-10.5, 1 / 3), (0.0, 7.0))),
         mean=(0.1, 0.2),
         std=(0.3, 0.4),
         fill=(7.125, 1 / 3),
         width=8,
         norm="group",
+        decoder="nearest",
         window=2448,
         size=1024,
         gsd=0.5,
         provenance={"data": {"folder": "x"}, "seed": 3},
     )
     assert SegmenterConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+
+
+def test_a_record_from_before_there_were_two_decoders_is_read():
+    record = config(encoder="resnet10t").to_dict()
+    del record["decoder"]
+    assert SegmenterConfig.from_dict(record) == config(encoder="resnet10t", decoder="transposed")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +141,10 @@ def test_record_survives_json():
         lambda record: record.update(std=["x", 1, 1]),
         lambda record: record.update(legend={"classes": []}),
         lambda record: record.update(window="big"),
+        lambda record: record.update(scaling={"kind": "guess", "bounds": [[0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling={"kind": "range", "bounds": [[0, 1], [0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling=[]),
+        lambda record: record.update(dtype="pixels"),
     ],
 )
 def test_a_spoiled_record_is_refused(change):
@@ -137,8 +155,28 @@ def test_a_spoiled_record_is_refused(change):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"bands": 4}, {"mean": (0.0,)}, {"dtype": "uint16"}, {"window": 0}, {"size": 0}, {"width": 0}]
+    "changes",
+    [
+        {"bands": 4},
+        {"mean": (0.0,)},
+        {"dtype": "complex64"},
+        {"dtype": "bool"},
+        {"band_names": ("red", "green")},
+        {"band_numbers": (1, 2, 3, 4)},
+        {"window": 0},
+        {"size": 0},
+        {"width": 0},
+        {"gsd": -1.0},
+        {"decoder": "nearest"},
+        {"encoder": "resnet10t", "decoder": "bilinear"},
+    ],
 )
 def test_contradictions_are_refused(changes):
     with pytest.raises(ModelError):
         config(**changes)
+
+
+def test_a_record_of_before_there_were_scalings_is_read_as_it_was_meant():
+    record = config(band_numbers=(3, 2, 1)).to_dict()
+    older = {key: value for key, value in record.items() if key not in ("scaling", "band_names")} | {"scale": 1 / 255}
+    assert SegmenterConfig.from_dict(json.loads(json.dumps(older))) == config(band_numbers=(3, 2, 1))

@@ -26,14 +26,16 @@ def torchrun(*words: object, program: Path | None = None) -> subprocess.Complete
 
 
 def options_of(settings: dict[str, object]) -> list[object]:
-    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    options = ((f"--{name.replace('_', '-')}", value) for name, value in settings.items())
+    return [word for option, value in options for word in ((option,) if value is True else (option, value))]
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"norm": "none"},
-        {"norm": "group", "batch_size": 2, "accumulate": 2, "ema": 0.9, "clip": 0.5, "window": 48, "steps": 5},
+        {"norm": "group", "batch_size": 2, "accumulate": 2, "ema": 0.9, "clip": 0.5, "window": 48, "steps": 5}
+        | {"region_loss": "dice", "balance_crops": True},
     ],
     ids=["none", "group"],
 )
@@ -47,8 +49,9 @@ def test_two_processes_learn_what_one_learns(sample_folder, tmp_path, settings):
     geoseg.train(sample_folder, tmp_path / "one", device="cpu", precision="fp32", **settings)
     (one, first), (two, second) = (read_model_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     assert first.keys() == second.keys() and one["config"] == two["config"]
+    # Where a gradient is next to 0, Adam makes much of how it was rounded: 3e-6 is 3 % of one step.
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=1e-5, atol=1e-6, msg=lambda said, n=name: f"{n}: {said}")
+        torch.testing.assert_close(second[name], value, rtol=1e-5, atol=3e-6, msg=lambda said, n=name: f"{n}: {said}")
     for row, other in zip(one["history"], two["history"], strict=True):
         assert row == pytest.approx(other, abs=2e-3) and row["train_loss"] == pytest.approx(other["train_loss"], 1e-4)
 

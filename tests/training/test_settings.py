@@ -48,6 +48,8 @@ def test_other_rows_change_one_thing(name, changes):
         (None, {"window": None, "size": None}, "baseline"),
         (None, {"steps": 10}, "custom"),
         (None, {"schedule": "cosine"}, "custom"),
+        ("resnet34", {"decoder": "nearest"}, "custom"),
+        ("resnet34", {"decoder": "transposed"}, "resnet34"),
         (None, {"ema": 0.99}, "custom"),
         (None, {"accumulate": 2}, "custom"),
     ],
@@ -78,7 +80,10 @@ def test_focusing_is_gamma_for_the_focal_loss_only(focal):
     assert resolve_settings(**options).focusing == (3.0 if focal else 0.0)
 
 
-@pytest.mark.parametrize("options", [{"gamma": 3.0}, {"encoder": "resnet34", "width": 8}, {"rare_set": "table1"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"gamma": 3.0}, {"encoder": "resnet34", "width": 8}, {"rare_set": "table1"}, {"decoder": "nearest"}],
+)
 def test_options_that_would_do_nothing_are_refused(options):
     with pytest.raises(UsageError, match=f"--{list(options)[-1].replace('_', '-')} is of "):
         resolve_settings(**options)
@@ -116,12 +121,13 @@ def test_an_unknown_option_is_named(option):
         ({"warmup": float("nan")}, "--warmup is 0 or more"),
         ({"ema": 1.0}, "--ema is a decay"),
         ({"ema": 0.0}, "--ema is a decay"),
-        ({"init": "run", "normalise": "imagenet"}, "--init brings its weights and normalisation"),
+        ({"init": "run", "normalise": "imagenet"}, "--init brings its weights, scaling and normalisation"),
         ({"class_weights": "log"}, "--class-weights is one of median, sqrt, none"),
         ({"optimizer": "sgd"}, "--optimizer is one of adam, adamw"),
         ({"schedule": "step"}, "--schedule is one of constant, cosine"),
         ({"loss": "dice"}, "--loss is one of ce, focal"),
         ({"oversample": True, "rare_set": "water"}, "--rare-set is one of text, table1, shares"),
+        ({"encoder": "resnet34", "decoder": "bilinear"}, "--decoder is one of transposed, nearest"),
         ({"norm": "layer"}, "--norm is one of none, batch, group"),
         ({"gamma": 0.5}, "gamma"),
     ],

@@ -69,6 +69,20 @@ def test_another_network_is_refused(trained_run, sample_folder, tmp_path, option
         geoseg.train(sample_folder, tmp_path / "run", init=tmp_path / "none.safetensors", **BRIEF)
 
 
+def test_a_nearest_decoder_is_trained_and_goes_on_in_another_run(sample_folder, tmp_path):
+    options = {"encoder": "test_resnet", "decoder": "nearest", "norm": "batch"}
+    first = geoseg.train(sample_folder, tmp_path / "first", **options, **(BRIEF | {"lr": 1e-3}))
+    assert first.config.decoder == "nearest" and first.network.head.weight.shape[2:] == (3, 3)
+    second = geoseg.train(sample_folder, tmp_path / "second", init=tmp_path / "first", **BRIEF)
+    assert second.config.provenance["settings"]["decoder"] == second.config.decoder == "nearest"
+    for name, value in first.network.named_parameters():
+        torch.testing.assert_close(second.network.get_parameter(name), value, rtol=0, atol=1e-7)
+    with pytest.raises(UsageError, match="has the decoder nearest, not transposed; leave --decoder out"):
+        geoseg.train(sample_folder, tmp_path / "third", init=tmp_path / "first", decoder="transposed", **BRIEF)
+    resumed = geoseg.train(sample_folder, tmp_path / "first", epochs=2, device="cpu", precision="fp32", resume=True)
+    assert resumed.config.decoder == "nearest"
+
+
 @pytest.mark.parametrize(
     ("options", "bands", "mean", "std"),
     [
@@ -76,7 +90,9 @@ def test_another_network_is_refused(trained_run, sample_folder, tmp_path, option
         ({"normalise": "imagenet"}, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ({"normalise": "imagenet", "encoder": "resnet34"}, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ({"normalise": "imagenet", "encoder": "test_vit"}, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        ({"normalise": "imagenet"}, 4, (0.449,) * 4, (0.226,) * 4),
+        ({"normalise": "imagenet"}, 1, (0.449,), (0.226,)),
+        ({"normalise": "imagenet"}, 2, (0.485, 0.456), (0.229, 0.224)),
+        ({"normalise": "imagenet"}, 5, (0.485, 0.456, 0.406, 0.485, 0.456), (0.229, 0.224, 0.225, 0.229, 0.224)),
     ],
 )
 def test_pixels_are_normalised_as_the_encoder_knows_them(options, bands, mean, std):
