@@ -34,6 +34,8 @@ class Drawn:
     """Index of the class with most truth."""
     rarest: int
     """Index of the class with least truth, of those that have any."""
+    target: int
+    """Index of the class that augmentation takes most of the dominant one for, the baseline where it is missing."""
 
     @property
     def others(self) -> list[int]:
@@ -66,16 +68,10 @@ class Drawn:
         counts = self.counts(row)
         return _ratio(pixels(counts), metrics.total(counts))
 
-    @property
-    def target(self) -> int:
-        """The class that augmentation takes most of the dominant one for, over all scenes taken once."""
-        counts = self.scenes[AUGMENT].counts.sum(0)[self.dominant]
-        return max(self.others, key=lambda i: counts[i])
-
     def named(self, text: str) -> str:
         """The text with the names of its classes."""
-        target = {"target": self.names[self.target]} if AUGMENT in self.scenes and self.others else {}
-        return text.format(dominant=self.names[self.dominant], rarest=self.names[self.rarest], **target)
+        places = {place: self.names[getattr(self, place)] for place in ("dominant", "rarest", "target")}
+        return text.format(**places)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from geoseg import metrics
-from geoseg.ablation.claims import CLAIMS, Claim, Drawn
+from geoseg.ablation.claims import AUGMENT, CLAIMS, Claim, Drawn
 from geoseg.ablation.evaluate import Matrices, added
 from geoseg.ablation.plan import BASELINE
 from geoseg.legend import Legend
@@ -63,11 +63,12 @@ def judge(runs: Mapping[str, Sequence[Matrices]], legend: Legend, by_value: bool
     """
     if BASELINE not in runs:
         return [_missing_rows(claim, _unnamed(claim)) for claim in CLAIMS]
-    together = _drawn({row: added(seeds) for row, seeds in runs.items()}, legend)
+    together = _drawn(_scenes({row: added(seeds) for row, seeds in runs.items()}), legend)
     there = [claim for claim in CLAIMS if claim.rows <= runs.keys() and claim.fewest <= len(together.classes)]
     leads = {} if by_value else _resampled(there, together)
+    # Each seed's lead is about the same classes.
     alone = [
-        _drawn({row: seeds[number] for row, seeds in runs.items() if number < len(seeds)}, legend)
+        replace(together, scenes=_scenes({row: seeds[number] for row, seeds in runs.items() if number < len(seeds)}))
         for number in range(max(map(len, runs.values())))
     ]
     return [
@@ -121,14 +122,20 @@ def _unnamed(claim: Claim) -> str:
     return claim.text.format(dominant="the dominant class", rarest="the rarest class")
 
 
-def _drawn(rows: Mapping[str, Matrices], legend: Legend) -> Drawn:
-    """Every scene with truth, taken once."""
-    scenes = {row: Scenes.of(matrices.values()).with_truth() for row, matrices in rows.items()}
-    first = next(iter(scenes.values()))
-    support = metrics.support(first.counts).sum(0)
+def _scenes(rows: Mapping[str, Matrices]) -> dict[str, Scenes]:
+    """Those with truth."""
+    return {row: Scenes.of(matrices.values()).with_truth() for row, matrices in rows.items()}
+
+
+def _drawn(scenes: Mapping[str, Scenes], legend: Legend) -> Drawn:
+    """Every scene taken once."""
+    baseline = scenes[BASELINE]
+    support = metrics.support(baseline.counts).sum(0)
     classes = tuple(i for i in legend.scored if support[i])
     dominant, rarest = max(classes, key=lambda i: support[i]), min(classes, key=lambda i: support[i])
-    return Drawn(scenes, first.once, legend.names, classes, dominant, rarest)
+    taken = scenes.get(AUGMENT, baseline).counts.sum(0)[dominant]
+    target = max((i for i in classes if i != dominant), key=lambda i: taken[i], default=dominant)
+    return Drawn(scenes, baseline.once, legend.names, classes, dominant, rarest, target)
 
 
 def _resampled(claims: Sequence[Claim], once: Drawn) -> dict[Claim, np.ndarray]:

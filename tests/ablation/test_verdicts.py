@@ -104,6 +104,17 @@ def test_what_seeds_contradict_cannot_be_told() -> None:
     assert found.verdict == OPEN
 
 
+def test_leads_of_seeds_are_about_the_classes_of_all_together() -> None:
+    """One seed takes most of the field for roofs, the other for ponds."""
+    roofs, ponds = np.array(BASE), np.array(BASE)
+    roofs[0], ponds[0] = (40, 25, 15, 0), (30, 15, 35, 0)
+    rows = {"baseline": [scenes(*[BASE] * 8)] * 2, "augment": [scenes(*[roofs] * 8), scenes(*[ponds] * 8)]}
+    found = of(judge(rows, LEGEND), "the class that it resembles")
+    assert found.sentence == "Field taken for pond: baseline 12.5 %, augment 31.2 %."
+    assert found.seeds == pytest.approx(((15 - 10) / 80, (35 - 10) / 80))
+    assert found.lead == pytest.approx(sum(found.seeds) / 2)
+
+
 @pytest.mark.parametrize(("count", "verdict"), [(1, OPEN), (5, OPEN), (6, HOLDS)])
 def test_few_scenes_tell_nothing(count: int, verdict: str) -> None:
     found = of(judge({"baseline": [scenes(*[BASE] * count)]}, LEGEND), "overpredict field")
