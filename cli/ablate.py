@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
@@ -15,12 +15,15 @@ FINISHED_WITH_FAILED_PARTS = 6
 
 
 @click.command()
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=options.RASTER)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of runs and reports."
 )
 @click.option(
-    "--settings", metavar="A,B,...", help="Rows of the ablation, the baseline among them.  [default: all there are]"
+    "--settings",
+    metavar="A,B,...",
+    help="Rows, the baseline among them, of baseline, focal, augment, resnet34 (the paper's) and recommended (our own "
+    "recipe).  [default: all]",
 )
 @click.option(
     "--seeds",
@@ -43,11 +46,20 @@ FINISHED_WITH_FAILED_PARTS = 6
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test; once for all.")
 @options.legend
 @options.bands
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
-@click.option("--lr", type=float, metavar="X", help="Learning rate.  [default: 1e-4]")
+@options.scaling
+@options.scale
+@options.percentiles
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Of the paper's rows.  [default: 2]")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of the paper's rows.  [default: 1e-4]")
 @click.option("--width", type=click.IntRange(min=1), metavar="N", help="Channels of the plain U-Net's first block.")
-@click.option("--norm", type=click.Choice(["none", "batch", "group"]), help="Normalisation layers (the paper: none).")
+@click.option(
+    "--norm",
+    type=click.Choice(["none", "batch", "group"]),
+    help="Normalisation layers of the paper's rows (its: none).",
+)
+@options.rare_set
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where rows with a timm encoder start from.")
+@options.opening
 @options.device
 @options.precision
 @click.option("--keep-maps", is_flag=True, help="Keep the maps of all test scenes, not just of those that are shown.")
@@ -56,19 +68,21 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.quiet
 @options.debug
 @click.pass_context
-def ablate(context: click.Context, data: Path | None, settings: str | None, as_json: bool, **given) -> None:
-    """Train and compare the rows of the paper's ablation on DATA.
+def ablate(context: click.Context, data: Source | None, settings: str | None, as_json: bool, **given) -> None:
+    """Train and compare the rows of the paper's ablation, and our own recipe, on DATA.
 
     Every row is trained on the same split with every seed, each in DIR/runs/ROW-seedN, and tested on the same scenes.
     DIR/ablation.html, .md and .json hold the paper's tables and figures for these data, with intervals and p-values,
     and what they say to the paper's claims. The same command goes on where it was stopped; finished runs are not
     repeated. A row that cannot be trained is named, the others go on, and the exit code is 6.
+
+    With --size PX the paper's rows see whole scenes of PX pixels, and our recipe windows of as many; with --window all
+    see the same windows. The recipe keeps its own batch size, learning rate and normalisation.
     """
     import geoseg
 
     rows = None if settings is None else [name.strip() for name in settings.split(",")]
-    command = shlex.join(["geoseg", *sys.argv[1:]])
-    found = geoseg.ablate(data, settings=rows, command=command, progress=context.obj["progress"], **given)
+    found = geoseg.ablate(data, settings=rows, command=options.typed(), progress=context.obj["progress"], **given)
     click.echo(json.dumps(found.to_dict()) if as_json else found.to_text())
     if found.failed:
         context.exit(FINISHED_WITH_FAILED_PARTS)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from functools import reduce, wraps
 
 import click
 from click.core import ParameterSource
+
+from geoseg.redaction import redact
+from geoseg.source import OpeningPolicy, Source
 
 
 def _be_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
@@ -22,6 +28,53 @@ def given(names: Iterable[str]) -> list[str]:
     return [typed[name] for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
 
 
+class Raster(click.ParamType):
+    """A raster by its path or URL, or a folder of rasters."""
+
+    name = "PATH|URL"
+
+    def convert(self, value, param, context):
+        return Source.of(value)
+
+
+RASTER = Raster()
+
+
+def opening(command: Callable) -> Callable:
+    """Options of what may be opened beyond single files of the usual formats: the command's rasters carry them."""
+    flags = (
+        click.option(
+            "--allow-external", is_flag=True, help="VRTs may name files outside of their folder, and on the network."
+        ),
+        click.option("--allow-archives", is_flag=True, help="Read /vsizip/A.zip/B.tif and /vsitar/A.tar/B.tif."),
+        click.option("--allow-large", is_flag=True, help="Read rasters whose declared size looks like a trap."),
+        click.option(
+            "--allow-driver", multiple=True, metavar="NAME", help="Read another of GDAL's formats, too, such as HFA."
+        ),
+    )
+
+    @wraps(command)
+    def with_policy(*args, allow_external, allow_archives, allow_large, allow_driver, **given):
+        policy = OpeningPolicy(allow_external, allow_archives, allow_large, allow_driver)
+        named = {key: value for key, value in given.items() if _is_rasters(value)}
+        if policy != OpeningPolicy() and not named:
+            raise click.UsageError(f"{policy.options[0]} is for rasters and folders that are named")
+        for key, value in named.items():
+            given[key] = value.under(policy) if isinstance(value, Source) else tuple(one.under(policy) for one in value)
+        return command(*args, **given)
+
+    return reduce(lambda function, flag: flag(function), reversed(flags), with_policy)
+
+
+def _is_rasters(value: object) -> bool:
+    return isinstance(value, Source) or (isinstance(value, tuple) and any(isinstance(one, Source) for one in value))
+
+
+def typed() -> str:
+    """The command as it was typed, without credentials."""
+    return shlex.join(["geoseg", *map(redact, sys.argv[1:])])
+
+
 # Both are also taken after the name of a command, where people type them.
 quiet = click.option(
     "-q",
@@ -35,20 +88,41 @@ debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a t
 
 
 class Bands(click.ParamType):
-    """Band numbers from 1, separated by commas."""
+    """Bands by number from 1 or by name, separated by commas."""
 
-    name = "N,N,..."
+    name = "BAND,BAND,..."
+
+    def convert(self, value, param, context):
+        if not isinstance(value, str):
+            return value
+        bands = tuple(map(_number_or_name, value.split(",")))
+        if "" in bands:
+            self.fail(f"{value!r} is not bands separated by commas, such as 3,2,1 or B04,B03,B02", param, context)
+        if any(isinstance(band, int) and band < 1 for band in bands):
+            self.fail("bands are numbered from 1", param, context)
+        return bands
+
+
+def _number_or_name(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text.strip()
+
+
+class Pair(click.ParamType):
+    """Two numbers separated by a comma."""
+
+    name = "LOW,HIGH"
 
     def convert(self, value, param, context):
         if not isinstance(value, str):
             return value
         try:
-            numbers = tuple(int(part) for part in value.split(","))
+            low, high = map(float, value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not band numbers separated by commas, such as 3,2,1", param, context)
-        if min(numbers) < 1:
-            self.fail("bands are numbered from 1", param, context)
-        return numbers
+            self.fail(f"{value!r} is not two numbers separated by a comma, such as 0,10000", param, context)
+        return low, high
 
 
 class NumberOrAuto(click.FloatRange):
@@ -93,11 +167,15 @@ split = click.option(
 )
 rare_set = click.option(
     "--rare-set",
-    type=click.Choice(["text", "table1"]),
-    help="Rare in oversampling: rangeland and forest (the paper's text), or barren too (its Table 1).  [default: text]",
+    type=click.Choice(["text", "table1", "shares"]),
+    help="Rare in oversampling: rangeland and forest (the paper's text), barren too (its Table 1), or by the classes' "
+    "shares of the training pixels, with any legend.  [default: text; in stats and ablate, shares for other legends]",
 )
 bands = click.option(
-    "--bands", "--bidx", type=Bands(), help="Bands of the images, by number from 1.  [default: all but alpha]"
+    "--bands",
+    "--bidx",
+    type=Bands(),
+    help="By number from 1 or by name: 4,3,2, B04,B03,B02, red,green,blue.  [default: the model's, or all but alpha]",
 )
 gsd = click.option(
     "--gsd",
@@ -105,6 +183,20 @@ gsd = click.option(
     metavar="M",
     help="Ground resolution in metres per pixel of scenes whose files tell none.",
 )
+scaling = click.option(
+    "--scaling",
+    type=click.Choice(["range", "statistics", "percentile"]),
+    help="What becomes 0 and 1: LOW and HIGH of --scale; 3 standard deviations around the training pixels' mean; "
+    "percentiles of each raster.  [default: range 0,255 for uint8, else statistics]",
+)
+scale = click.option(
+    "--scale",
+    type=Pair(),
+    multiple=True,
+    callback=lambda context, parameter, pairs: pairs or None,
+    help="For --scaling range; once, or once a band: --scale 0,10000.",
+)
+percentiles = click.option("--percentiles", type=Pair(), help="For --scaling percentile.  [default: 2,98]")
 window = click.option("--window", type=PIXELS, metavar="PX", help="Side in scene pixels of the windows read at once.")
 size = click.option(
     "--size", type=PIXELS, metavar="PX", help="Side in pixels as the network sees it; alone: of the whole scene."

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import click
 
+from geoseg.redaction import redact
+
 from . import options
 
 
 @click.command()
-@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=click.Path(path_type=Path))
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=options.RASTER)
 @click.option(
     "-o", "--output", required=True, metavar="MASK.tif|DIR/", help="The map; for several scenes a folder, ending in /."
 )
@@ -45,6 +47,7 @@ from . import options
 @click.option("--bbox-crs", metavar="CRS", help="Another CRS of the box, such as EPSG:4326.")
 @click.option("--mosaic", is_flag=True, help="The SCENEs are files of one scene; where they overlap the first counts.")
 @options.bands
+@click.option("--stack", is_flag=True, help="The SCENEs are files of one band each, in order, and make one scene.")
 @click.option(
     "--nodata-rule",
     type=click.Choice(["all", "any"]),
@@ -84,6 +87,7 @@ from . import options
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@options.opening
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done: tiles, memory, disk, time; and stop.")
@@ -99,6 +103,9 @@ def predict(
     Without --window and --size the scene is read as the model was trained. --window alone: windows at native
     resolution. --size alone: the whole scene resampled to that side. Both: each window resampled to that side.
 
+    Bands are found by their descriptions where the model knows names, else by number; --stack red.tif green.tif
+    blue.tif makes one scene of files of one band each.
+
     A run that is stopped keeps its finished parts beside the output; --resume continues it.
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
@@ -109,7 +116,7 @@ def predict(
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
-    several = len(scenes) > 1 and not given["mosaic"]
+    several = len(scenes) > 1 and not (given["stack"] or given["mosaic"])
     if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
     written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
@@ -122,7 +129,7 @@ def predict(
             if not as_json:
                 click.echo(result.to_text())
     except (KeyboardInterrupt, SystemExit):
-        click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}", err=True)
+        click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}{_withheld(scenes)}", err=True)
         raise
     if as_json:
         click.echo(json.dumps(results if several else results[0] if results else None))
@@ -136,5 +143,9 @@ def _key_values(texts) -> dict[str, str]:
 
 
 def _resume_command(arguments: list[str]) -> str:
-    kept = [argument for argument in arguments[1:] if argument not in ("--resume", "--overwrite")]
+    kept = [redact(argument) for argument in arguments[1:] if argument not in ("--resume", "--overwrite")]
     return shlex.join(["geoseg", *kept, "--resume"])
+
+
+def _withheld(scenes) -> str:
+    return " (with the credentials in its URL)" if any(scene.has_secrets for scene in scenes) else ""

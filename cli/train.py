@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from geoseg.source import Source
+
 from . import options
 
 
 @click.command()
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=options.RASTER)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: a new one in ./runs]"
 )
@@ -57,7 +59,9 @@ from . import options
     default=None,
     help="Flips, rotation and colour jitter, of all samples but the first copy of oversampled scenes.",
 )
-@click.option("--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes of DeepGlobe.")
+@click.option(
+    "--oversample/--no-oversample", default=None, help="Repeat scenes that show rare classes; see --rare-set."
+)
 @options.rare_set
 @click.option(
     "--balance-crops/--no-balance-crops",
@@ -66,6 +70,9 @@ from . import options
 )
 @options.legend
 @options.bands
+@options.scaling
+@options.scale
+@options.percentiles
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
@@ -93,6 +100,7 @@ from . import options
     metavar="DIR|none",
     help="Where decoded scenes are kept.  [default: $GEOSEG_CACHE, or the user's cache folder]",
 )
+@options.opening
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o where it stopped.")
@@ -100,7 +108,7 @@ from . import options
 @options.quiet
 @options.debug
 @click.pass_obj
-def train(obj: dict, data: Path | None, output: Path | None, as_json: bool, **given) -> None:
+def train(obj: dict, data: Source | None, output: Path | None, as_json: bool, **given) -> None:
     """Train a segmenter on DATA.
 
     DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.

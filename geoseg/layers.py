@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from geoseg.errors import InputError
+from geoseg.vectors import require_vector
 
 
 class Layer(NamedTuple):
@@ -35,7 +36,7 @@ def read_layer(
     fields: bool = True,
     remedy: str = "export one",
 ) -> Layer:
-    """Read a layer of any vector file that OGR opens.
+    """Read a layer of a vector file, of the formats that geoseg.vectors opens.
 
     Args:
         layer: its name; None takes the only one that has geometry.
@@ -45,10 +46,11 @@ def read_layer(
 
     Raises InputError: no vector file, several layers and none named, no such layer, a CRS that is not understood.
     """
+    file = require_vector(path)
     try:
-        name = _resolve_layer(path, layer, remedy)
+        name = _resolve_layer(file, layer, path, remedy)
         columns = None if fields else []
-        meta, _, geometry, values = pyogrio.raw.read(path, layer=name, mask=near, columns=columns, force_2d=True)
+        meta, _, geometry, values = pyogrio.raw.read(file, layer=name, mask=near, columns=columns, force_2d=True)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
     read = dict(zip(map(str, meta["fields"]), values, strict=True))
@@ -57,21 +59,22 @@ def read_layer(
 
 def layer_info(path: Path, layer: str | None = None, *, remedy: str = "export one") -> tuple[str, CRS | None]:
     """The name and the CRS of the layer that ``read_layer`` would read. Raises as it does."""
+    file = require_vector(path)
     try:
-        name = _resolve_layer(path, layer, remedy)
-        return name, _crs_of(pyogrio.read_info(path, layer=name), path)
+        name = _resolve_layer(file, layer, path, remedy)
+        return name, _crs_of(pyogrio.read_info(file, layer=name), path)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
 
 
 def layer_extent(path: Path, layer: str) -> tuple[float, float, float, float] | None:
     """(left, bottom, right, top) of a layer in its CRS, None where it has no features."""
-    bounds = pyogrio.read_info(path, layer=layer, force_total_bounds=True)["total_bounds"]
+    bounds = pyogrio.read_info(require_vector(path), layer=layer, force_total_bounds=True)["total_bounds"]
     return None if bounds is None or not np.isfinite(bounds).all() else tuple(map(float, bounds))
 
 
-def _resolve_layer(path: Path, wanted: str | None, remedy: str) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+def _resolve_layer(file: str, wanted: str | None, path: Path, remedy: str) -> str:
+    layers = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
     if wanted is not None and wanted not in layers:
         raise InputError(f"{path}: has no layer {wanted!r} with geometry, but {', '.join(layers) or 'none'}")
     if wanted is None and len(layers) != 1:

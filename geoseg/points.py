@@ -108,7 +108,7 @@ class SamplePoints:
 
 
 def read_points(path: str | Path) -> SamplePoints:
-    """Read points from a CSV file with columns x, y or lon, lat, or from any vector file that OGR opens.
+    """Read points from a CSV file with columns x, y or lon, lat, or from a vector file (geoseg.vectors.FORMATS).
 
     A CSV's x and y are in the CRS of whatever the points are laid over. Raises InputError: no such file, no points,
     and rasters, which are no samples.

@@ -10,31 +10,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from geoseg.datasets.dataset import is_synthetic
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.grid import Grid
 from geoseg.models.inference import for_inference
-from geoseg.models.segmenter import Segmenter, TileBatch
+from geoseg.models.segmenter import Segmenter, blank_tiles
 from geoseg.models.storage import load
+from geoseg.prediction.bands import open_file, open_mosaic, open_stack
 from geoseg.prediction.journal import unfinished
 from geoseg.prediction.plan import Plan, Scores
-from geoseg.prediction.predict import (
-    Prediction,
-    open_scene,
-    planned,
-    predict,
-    require_other_file,
-    resolve_bands,
-    source_files,
-)
+from geoseg.prediction.predict import Prediction, planned, predict, require_other_file
+from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
-from geoseg.raster.scene import NodataRule
+from geoseg.raster.scene import NodataRule, SceneLike
 from geoseg.raster.writer import require_writable
+from geoseg.source import Source
 from geoseg.training.run import newest_finished_run
 
 log = logging.getLogger("geoseg")
+
+
+Input = tuple[str | Path | Source, ...]
+"""The files of one scene: a raster, the bands of a stack, or the places of a mosaic."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class PlannedScene:
     """What --dry-run tells of one scene."""
 
     scene: str
+    """Its name."""
     output: Path
     plan: Plan
     grid: Grid
@@ -104,35 +102,38 @@ def _duration(seconds: float) -> str:
 
 
 def predict_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
+    bands: Sequence[Band] | None = None,
+    stack: bool = False,
     mosaic: bool = False,
-    bands: Sequence[int] | None = None,
     nodata_rule: NodataRule = "all",
     scores: Scores = "none",
     scores_output: Path | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
-    """Predict scenes one after the other, each into its own map, with one model.
+    """Predict scenes one after the other, each into its own map, with one model; with ``stack`` they are files of one
+    band each, and one scene.
 
     All outputs are checked before any work. With ``resume``, maps that are there are left as they are, and yielded not
     again. With ``mosaic`` the scenes are files of one. ``options`` are those of predict. Raises as ``predict`` does.
     """
-    sources = [tuple(scenes)] if mosaic else list(scenes)
-    if scores_output and len(sources) > 1:
+    inputs = resolve_inputs(scenes, output, stack, mosaic)
+    if scores_output and len(inputs) > 1:
         raise UsageError("scores go to one file: predict one scene at a time")
-    targets = resolve_outputs(sources, output, overwrite or resume)
+    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
-    for source, target in zip(sources, targets, strict=True):
-        with open_scene(source, resolve_bands(bands, segmenter), nodata_rule, mosaic) as scene:
+    for files, target in zip(inputs, targets, strict=True):
+        with open_input(files, segmenter, bands, nodata_rule, mosaic) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", scene.name)
-            require_other_files(source, target)
+            for file in files:
+                require_other_file(file, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
@@ -150,24 +151,28 @@ def predict_scenes(
 
 
 def plan_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
     overwrite: bool = False,
+    bands: Sequence[Band] | None = None,
+    stack: bool = False,
     mosaic: bool = False,
-    bands: Sequence[int] | None = None,
     resume: bool = False,
     nodata_rule: NodataRule = "all",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
-    sources = [tuple(scenes)] if mosaic else list(scenes)
-    targets = resolve_outputs(sources, output, overwrite or resume, make_folder=False)
-    segmenter = resolve_model(model, scenes)
+    inputs = resolve_inputs(scenes, output, stack, mosaic)
+    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume, make_folder=False)
+    model = resolve_model(model, scenes)
     found = []
-    for source, target in zip(sources, targets, strict=True):
-        with planned(source, segmenter, bands, nodata_rule, mosaic=mosaic, **options) as (plan, scene, segmenter):
+    for files, target in zip(inputs, targets, strict=True):
+        with (
+            open_input(files, model, bands, nodata_rule, mosaic) as opened,
+            planned(opened, model, None, **options) as (plan, scene, segmenter),
+        ):
             filled = sum(scene.has_data(window) and scene.wants(window) for window in plan.lattice)
             share = filled / len(plan.lattice)
             seconds = estimate_seconds(plan, segmenter) * share
@@ -177,13 +182,42 @@ def plan_scenes(
     return found
 
 
+def resolve_inputs(
+    scenes: Sequence[str | Path | Source], output: str, stack: bool = False, mosaic: bool = False
+) -> list[Input]:
+    """The files of each scene: one, or with ``stack`` or ``mosaic`` all of them.
+
+    Raises UsageError for both, and for one scene of many files into a folder.
+    """
+    if stack and mosaic:
+        raise UsageError(
+            "--stack joins the bands of one place, --mosaic places; make a .vrt of each place's bands first"
+        )
+    if not stack and not mosaic:
+        return [(file,) for file in scenes]
+    if output.endswith("/") or Path(output).is_dir():
+        what = "stack" if stack else "mosaic"
+        raise UsageError(f"{output}: a {what} is one scene; name the file of its map with -o MASK.tif")
+    return [tuple(scenes)]
+
+
+def open_input(
+    files: Input, segmenter: Segmenter, bands: Sequence[Band] | None, nodata_rule: NodataRule, mosaic: bool = False
+) -> SceneLike:
+    """The scene of some files, with the bands that the model takes."""
+    if mosaic:
+        return open_mosaic(files, segmenter.config, bands, nodata_rule)
+    if len(files) > 1:
+        return open_stack(files, segmenter.config, bands, nodata_rule)
+    return open_file(files[0], segmenter.config, bands, nodata_rule)
+
+
 def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     """Seconds that the forward passes of a plan take, by one on zeros; a compiled network is timed uncompiled."""
     numerics = plan.numerics
     engine = for_inference(segmenter, numerics.precision, "plain" if numerics.engine == "plain" else "folded")
     count, height, width = numerics.batch_shape
-    pixels = torch.zeros(count, segmenter.config.bands, height, width, dtype=torch.uint8)
-    batch = TileBatch(pixels, torch.ones(count, height, width, dtype=torch.bool)).to(segmenter.device)
+    batch = blank_tiles(segmenter.config, count, (height, width)).to(segmenter.device)
     for _ in range(2):
         begun = time.perf_counter()
         engine(batch).sum().item()
@@ -191,14 +225,14 @@ def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     return once * plan.forwarded / count * (8 if plan.tta else 1)
 
 
-def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
+def resolve_model(model: Path | None, scenes: Sequence[str | Path | Source]) -> Segmenter:
     """The model asked for; else that of the newest finished run, said, and refused if it learned invented land only."""
     if model is not None:
         return load(model)
     run = newest_finished_run()
     segmenter = load(run)
     log.info("model: %s (the newest finished run)", run)
-    real = [path for path in scenes if not is_synthetic(path)]
+    real = [scene for scene in map(Source.of, scenes) if not (scene.local and is_synthetic(scene))]
     if segmenter.config.provenance.get("data", {}).get("synthetic") and real:
         raise ModelError(
             f"{run}: was trained on the synthetic sample and is not meant for {real[0]}; "
@@ -208,20 +242,22 @@ def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
 
 
 def resolve_outputs(
-    sources: Sequence[Path | tuple[Path, ...]], output: str, overwrite: bool, make_folder: bool = True
+    scenes: Sequence[str | Path | Source], output: str, overwrite: bool, make_folder: bool = True
 ) -> list[Path]:
-    """The map of each scene or mosaic: ``output`` itself for one, or in the folder that it is <stem>.tif or mosaic.tif.
+    """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
 
     Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
     """
     folder = output.endswith("/") or Path(output).is_dir()
-    if not folder and len(sources) > 1:
+    if not folder and len(scenes) > 1:
         raise UsageError(
-            f"{len(sources)} scenes need a folder for their maps: end -o with /, as in -o {output}/; or make one of "
+            f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/; or make one of "
             "them with --mosaic"
         )
-    stems = ["mosaic" if isinstance(source, tuple) else source.stem for source in sources]
-    targets = [Path(output) / f"{stem}.tif" for stem in stems] if folder else [Path(output)]
+    sources = [Source.of(scene) for scene in scenes]
+    if unnamed := [source for source in sources if folder and not source.stem]:
+        raise UsageError(f"{unnamed[0]}: ends in no file's name to call the map by; give -o a file")
+    targets = [Path(output) / f"{source.stem}.tif" for source in sources] if folder else [Path(output)]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
         raise UsageError(f"two scenes would be written to {sorted(twice)[0]}; predict them into two folders")
@@ -232,12 +268,6 @@ def resolve_outputs(
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
     for source, target in zip(sources, targets, strict=True):
         if target.parent.is_dir() or not folder:
-            require_other_files(source, target)
+            require_other_file(source, target)
             require_writable(target, overwrite)
     return targets
-
-
-def require_other_files(source: Path | tuple[Path, ...], target: Path) -> None:
-    """Raise UsageError where the map would take the place of a scene, or of a file of its mosaic."""
-    for path in source_files(source):
-        require_other_file(path, target)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +77,40 @@ def unique_pixels(shape: tuple[int, int] = (37, 53)) -> np.ndarray:
     return np.stack([number % 255, number // 255 % 255, 1 + number % 7]).astype(np.uint8)
 
 
+class Web:
+    """A web server of the files in ``folder``; the first part of a path says how it behaves (tests/file_server.py)."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder, self._log = root / "web", root / "requests.log"
+        self.folder.mkdir()
+        self._log.touch()
+        command = [sys.executable, Path(__file__).with_name("file_server.py"), self.folder, self._log]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.host = f"127.0.0.1:{self.process.stdout.readline().strip()}"
+
+    def url(self, path: str) -> str:
+        """Of "MANNER/FILE"."""
+        return f"http://{self.host}/{path}"
+
+    @property
+    def requests(self) -> list[str]:
+        """Lines of method, path and range."""
+        return self._log.read_text().splitlines()
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A server, and waits that are short for whoever reads from it."""
+    quick = {"MAX_RETRY": "2", "RETRY_DELAY": "0.05", "CONNECTTIMEOUT": "3", "LOW_SPEED_TIME": "1"}
+    for name, value in quick.items():
+        monkeypatch.setenv(f"GDAL_HTTP_{name}", value)
+    monkeypatch.setattr("geoseg.raster.scene.WAITS", (0.05, 0.05))
+    server = Web(tmp_path)
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """Write a data folder in the images/labels layout and return it.
@@ -113,7 +149,8 @@ def make_segmenter() -> Callable[..., Segmenter]:
     """A segmenter whose network is a function, so that a test knows the answer.
 
     The function takes the image (N, C, H, W) float32 and gives logits (N, K, H, W). Unless told otherwise the image is
-    the raw pixels: scale 1, mean 0, fill 0. ``segmenter.network.calls`` has the shape of each image it saw.
+    the raw uint8 pixels: by 255 and times 255, mean 0, fill 0. ``segmenter.network.calls`` has the shape of each image
+    it saw.
     """
     import torch
 
@@ -133,7 +170,7 @@ def make_segmenter() -> Callable[..., Segmenter]:
     def make(
         function: Callable[[torch.Tensor], torch.Tensor], stride: int = 1, bands: int = 3, **config: object
     ) -> Segmenter:
-        plain = {"mean": (0.0,) * bands, "std": (1.0,) * bands, "fill": (0.0,) * bands, "scale": 1.0, "width": 1}
+        plain = {"mean": (0.0,) * bands, "std": (1 / 255,) * bands, "fill": (0.0,) * bands, "width": 1}
         plain |= {"legend": DEEPGLOBE, "bands": bands, "window": 32, "size": config.get("window", 32)}
         segmenter = Segmenter(SegmenterConfig(**(plain | config)))
         segmenter.network = FunctionNetwork(function, stride)

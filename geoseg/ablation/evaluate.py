@@ -14,23 +14,25 @@ from tqdm import tqdm
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.dataset import Pair
+from geoseg.datasets.samples import Framing
 from geoseg.errors import InputError
 from geoseg.files import disk_errors, replace_file
 from geoseg.legend import Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import MODEL_FILE, load, model_sha256
-from geoseg.prediction.plan import scaled
-from geoseg.prediction.predict import predict, resolve_bands
+from geoseg.prediction.bands import open_file
+from geoseg.prediction.plan import resolve_stretch, scaled
+from geoseg.prediction.predict import predict
 from geoseg.raster.labels import Labels
-from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.raster.scene import ArrayScene
 from geoseg.scoring.score import score
 
 TEST_FILE, MAPS_FOLDER = "test.json", "maps"
 NETWORK, NATIVE = "network", "native"
 """The resolution the network sees, and the scenes' own."""
 RESOLUTIONS = {
-    NETWORK: "at the network's own resolution, as the paper counts",
+    NETWORK: "at the size that the paper's rows see, as the paper counts",
     NATIVE: "on the scenes' own grid",
 }
 
@@ -43,7 +45,7 @@ class Tested:
     """What a run's model made of the test scenes."""
 
     matrices: Mapping[str, Matrices]
-    """By NETWORK and NATIVE; by NATIVE alone where the network sees the scenes' own pixels."""
+    """By NETWORK and NATIVE; by NATIVE alone where all rows see the scenes' own pixels."""
     maps: Mapping[str, Path]
     """The maps that were kept, by stem."""
 
@@ -54,10 +56,17 @@ class Tester:
 
     pairs: tuple[Pair, ...]
     legend: Legend
+    framing: Framing
+    """How the paper's rows see scenes: what their networks see is counted as NETWORK, of every row."""
     keep: frozenset[str]
     """Stems whose maps stay on disk."""
     device: str = "auto"
     precision: str = "auto"
+
+    @property
+    def resolutions(self) -> tuple[str, ...]:
+        """What is counted: of RESOLUTIONS the native one alone where the paper's rows see the scenes' own pixels."""
+        return tuple(RESOLUTIONS) if self.framing.side != self.framing.size else (NATIVE,)
 
     def test(self, run: Path, progress: bool = False) -> Tested:
         """Count every scene that ``run`` has not counted with its model yet. Raises InputError, ModelError."""
@@ -72,37 +81,43 @@ class Tester:
         return self._result(run, done)
 
     def _count(self, run: Path, pair: Pair, segmenter: Segmenter) -> dict[str, list]:
-        found = {NATIVE: self._native(run, pair, segmenter)}
-        if segmenter.config.window != segmenter.config.size:
-            found[NETWORK] = self._network(pair, segmenter)
-        return {resolution: matrix.counts.tolist() for resolution, matrix in found.items()}
-
-    def _native(self, run: Path, pair: Pair, segmenter: Segmenter) -> ConfusionMatrix:
-        """As ``geoseg predict`` and ``geoseg score`` do it."""
         path = self._map(run, pair)
         with disk_errors(path):
             path.parent.mkdir(exist_ok=True)
         predict(pair.image, segmenter, path, overwrite=True, device=self.device, precision=self.precision)
-        matrix = score(path, pair.labels, self.legend).matrix
+        found = {NATIVE: score(path, pair.labels, self.legend).matrix}
+        if NETWORK in self.resolutions:
+            found[NETWORK] = self._network(pair, path, segmenter)
         if pair.stem not in self.keep:
             path.unlink()
-        return matrix
+            path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+        return {resolution: matrix.counts.tolist() for resolution, matrix in found.items()}
 
-    def _network(self, pair: Pair, segmenter: Segmenter) -> ConfusionMatrix:
-        """The scene as training saw it: area means for pixels, nearest for classes; a network pixel counts once.
+    def _network(self, pair: Pair, path: Path, segmenter: Segmenter) -> ConfusionMatrix:
+        """A pixel that the paper's rows see counts once, its truth the nearest; without a prediction it is missed.
 
-        Truth without a prediction counts as missed, as in ``geoseg score``.
+        A model that sees scenes as those rows do predicts what training saw of this one, area means. What another made
+        of the scene's own pixels, the map in ``path``, is brought to the same size by nearest.
         """
-        config = segmenter.config
-        with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
-            shape = scaled(scene.grid.shape, config.window, config.size)
-            seen = ArrayScene(*scene.read(shape=shape), name=scene.name)
-        with closing(Labels(pair.labels, self.legend)) as labels:
+        side, size = self.framing.side, self.framing.size
+        with closing(Labels(path, self.legend)) as found, closing(Labels(pair.labels, self.legend)) as labels:
+            shape = scaled(found.grid.shape, side, size)
             truth = labels.read(shape=shape)
-        side = {"window": config.size, "size": config.size}
-        codes = predict(seen, segmenter, device=self.device, precision=self.precision, **side).codes
-        index = self.legend.decode(codes, source=str(pair.image))
+            if (segmenter.config.window, segmenter.config.size) == (side, size):
+                index = self._predict_small(pair, shape, segmenter)
+            else:
+                index = found.read(shape=shape)
         return ConfusionMatrix.from_pair(truth, index, len(self.legend), self.legend.ignored)
+
+    def _predict_small(self, pair: Pair, shape: tuple[int, int], segmenter: Segmenter) -> np.ndarray:
+        """(*shape) uint8 class indices of the scene, resampled before it is predicted."""
+        with open_file(pair.image, segmenter.config) as scene:
+            stretch = resolve_stretch(scene, segmenter.config)
+            seen = ArrayScene(*scene.read(shape=shape), name=scene.name)
+        side = {"window": self.framing.size, "size": self.framing.size}
+        how = {"device": self.device, "precision": self.precision, "stretch": stretch}
+        codes = predict(seen, segmenter, **how, **side).codes
+        return self.legend.decode(codes, source=str(pair.image))
 
     def _lacks_map(self, run: Path, pair: Pair) -> bool:
         return pair.stem in self.keep and not self._map(run, pair).is_file()
@@ -112,8 +127,9 @@ class Tester:
 
     def _result(self, run: Path, done: Mapping[str, Mapping[str, list]]) -> Tested:
         stems = [pair.stem for pair in self.pairs]
-        there = [name for name in RESOLUTIONS if all(name in done[stem] for stem in stems)]
-        matrices = {name: {stem: self._matrix(done[stem][name]) for stem in stems} for name in there}
+        matrices = {name: {stem: self._matrix(done[stem][name]) for stem in stems} for name in self.resolutions}
+        if not all(any(matrix.total for matrix in each.values()) for each in matrices.values()):
+            raise InputError("no test scene has truth of a class that is scored; take another split or legend")
         maps = {pair.stem: self._map(run, pair) for pair in self.pairs if pair.stem in self.keep}
         return Tested(matrices, maps)
 

@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from geoseg.ablation.claims import FEWEST
-from geoseg.ablation.tables import (
-    PER_IMAGE,
-    area_table,
-    class_difference_table,
-    class_table,
-    confusion_of,
-    difference_table,
-    error_table,
-    option_table,
-    run_table,
-    score_table,
-    share_table,
-    signed,
-    sweep_table,
-)
+from geoseg.ablation.claims import PER_IMAGE
+from geoseg.ablation.sections import Section, sections
+from geoseg.ablation.tables import confusion_of, lead, signed
 from geoseg.legend import Legend
 from geoseg.reporting.curves import Line, key, plot
-from geoseg.reporting.layout import card, document, laid_out, matrix_of, named, panel, paragraph, shares_said, tables
+from geoseg.reporting.layout import card, document, laid_out, matrix_of, named, panel, paragraph, shares_said
 from geoseg.reporting.markup import Markup, element, joined
 from geoseg.reporting.pictures import enlarged, jpeg, picture_of_classes, picture_of_image, png
 from geoseg.reporting.tables import Record, figure
@@ -44,21 +31,20 @@ class Shown:
 
 def to_html(record: Record, legend: Legend, scenes: Sequence[Shown] = (), missing: str = "") -> str:
     """The page; ``scenes`` are those to look at, ``missing`` says why there are none."""
-    sections = [
-        ("scores", "Scores", tables(*(score_table(record, name) for name in record["resolutions"]))),
-        ("differences", "Against the baseline", _differences(record)),
-        ("claims", "The paper's claims", _claims(record)),
-        ("classes", "Classes", _classes(record, legend)),
-        ("epochs", "Epoch by epoch", _curves(record)),
-        ("confusion", "What was taken for what", _confusion(record, legend)),
-        ("errors", "Errors and areas", _errors(record, legend)),
-        ("look", "Test scenes", _look(scenes, legend) or paragraph(missing)),
-        ("shares", "Shares of the classes", laid_out(share_table(record), legend)),
-        ("sweep", "Learning rate and epochs", tables(sweep_table(record))),
-        ("made", "How this was made", tables(run_table(record), option_table(record))),
-    ]
+    drawn = {
+        "claims": _claims(record),
+        "epochs": _curves(record),
+        "confusion": _confusion(record, legend),
+        "look": _look(scenes, legend) or paragraph(missing),
+    }
+    bodies = [(one.name, one.title, _body(one, drawn.get(one.name), legend)) for one in sections(record)]
     above = [_headline(record), _notes(record)]
-    return document("Ablation: the paper's settings compared", _title(record), above, sections, record, "ablation")
+    return document("Ablation: the paper's settings compared", _title(record), above, bodies, record, "ablation")
+
+
+def _body(section: Section, drawn: Markup | None, legend: Legend) -> Markup:
+    """What is said, over its tables or what is drawn in their place."""
+    return joined(paragraph(section.said), drawn or joined(*(laid_out(table, legend) for table in section.tables)))
 
 
 def _title(record: Record) -> Markup:
@@ -88,39 +74,14 @@ def _notes(record: Record) -> Markup:
 
 
 def _claims(record: Record) -> Markup:
-    said = (
-        "What the paper says, and what these runs say to it. A claim holds where the 95 % interval over scenes and "
-        f"every seed speak for it, it does not hold where they speak against it; else, and with fewer than {FEWEST} "
-        "test scenes, it cannot be told. Figures are of all seeds together, their matrices added."
-    )
-    return joined(element("p", said), element("dl", *(_claim(claim) for claim in record["claims"]), class_="claims"))
+    return element("dl", *(_claim(claim) for claim in record["claims"]), class_="claims")
 
 
 def _claim(claim: Record) -> Markup:
     verdict = element("span", claim["verdict"], class_=f"verdict {claim['verdict'].replace(' ', '-')}")
     source = element("span", f" (paper, {claim['source']})", class_="soft")
-    return element("div", element("dt", verdict, " ", claim["claim"], source), element("dd", claim["sentence"]))
-
-
-def _differences(record: Record) -> Markup:
-    said = (
-        "Scenes are drawn again, the same for both rows; in the test the two rows change places scene by scene. "
-        "p (Holm) is adjusted for the number of rows. Neither says how another training would come out: the spread "
-        "over seeds does. Before, the matrices of a scene are added over the seeds that all rows have, so that these "
-        "figures are not quite the differences of means over seeds."
-    )
-    found = [difference_table(record, name) for name in record["resolutions"]]
-    return joined(element("p", said), tables(*found)) if any(found) else Markup()
-
-
-def _classes(record: Record, legend: Legend) -> Markup:
-    parts = [
-        laid_out(class_table(record, name, average), legend)
-        for name in record["resolutions"]
-        for average in ("pooled", PER_IMAGE)
-    ]
-    changes = class_difference_table(record, record["shown"])
-    return joined(*parts, element("details", element("summary", "Each class against the baseline"), tables(changes)))
+    figures = joined(claim["sentence"], "" if claim["lead"] is None else f" Lead {lead(claim)}.")
+    return element("div", element("dt", verdict, " ", claim["claim"], source), element("dd", figures))
 
 
 def _curves(record: Record) -> Markup:
@@ -128,7 +89,7 @@ def _curves(record: Record) -> Markup:
     parts = []
     for up, prefix, title in (
         ("IoU", "val_iou_", "IoU of each class on the validation scenes, mean over seeds"),
-        ("loss", "", "Loss in training and validation, mean over seeds"),
+        ("loss", "", "Loss, mean over seeds"),
     ):
         plots = {row: lines_of(record, row, prefix) for row in record["rows"]}
         if any(plots.values()):
@@ -163,20 +124,11 @@ def _mean_by_epoch(histories: Sequence[Sequence[Record]], column: str) -> tuple[
 
 
 def _confusion(record: Record, legend: Legend) -> Markup:
-    said = (
-        "Rows are classes of the truth, columns classes of the map, all test scenes and seeds together. The darker a "
-        "cell, the larger its share of the row. Framed cells are right."
-    )
-    parts = [element("p", said)]
+    parts = [paragraph("The darker a cell, the larger its share of the row. Framed cells are right.")]
     for row in record["rows"]:
         found = confusion_of(record, row, record["shown"])
         parts += [element("h3", row), *(matrix_of(found, values, legend) for values in ("row_percent", "counts"))]
     return joined(*parts)
-
-
-def _errors(record: Record, legend: Legend) -> Markup:
-    found = [error_table(record, which) for which in ("false_positives", "false_negatives")]
-    return joined(*(laid_out(table, legend) for table in (area_table(record), *found)))
 
 
 def _look(scenes: Sequence[Shown], legend: Legend) -> Markup:
@@ -197,4 +149,4 @@ def _scene(scene: Shown, legend: Legend) -> Markup:
         told = f"{title.capitalize()} of {scene.stem}: {shares_said(index, legend)}"
         panels.append(panel(title, png(enlarged(picture_of_classes(index, legend), PANEL)), told, shape))
     caption = element("figcaption", element("strong", scene.stem))
-    return element("figure", caption, element("div", *panels, class_="panels three"), class_="view")
+    return element("figure", caption, element("div", *panels, class_="panels"), class_="view")

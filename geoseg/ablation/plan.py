@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from geoseg.datasets.dataset import Dataset, Pair
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.errors import InputError, UsageError
 from geoseg.files import replace_file
-from geoseg.training.settings import SETTINGS, TrainingSettings, resolve_settings
+from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
+from geoseg.training.train import PAPER_SIZE
 
+ROWS: dict[str, TrainingSettings] = SETTINGS | PRESETS
+"""What there is to compare: the paper's rows, then our own recipe."""
 BASELINE = "baseline"
 PLAN_FILE, SPLIT_FILE, RUNS_FOLDER = "plan.json", "split.json", "runs"
 OF_READING = ("precision", "bands")
 """Options that are no settings of training, and must be the same in all runs of a folder, too."""
-OF_THE_PLAIN_UNET, OF_ENCODERS = ("width",), ("encoder_weights",)
+OF_THE_PLAIN_UNET, OF_ENCODERS, OF_OVERSAMPLING = "width", "encoder_weights", "rare_set"
 """Options that the other rows have no use for, and are not given to them."""
+OF_EVERY_ROW = ("epochs", "steps", "window", "size", OF_ENCODERS)
+"""Options of training that a preset takes, too; it keeps its own values of all others, which are the paper's rows'."""
 SWEPT_RATES = (1e-3, 1e-4)
 """Learning rates that the paper tried on its baseline."""
 
@@ -29,46 +35,59 @@ SWEPT_RATES = (1e-3, 1e-4)
 class RunPlan:
     """One training run."""
 
-    setting: str
+    row: str
+    """Its name among ROWS."""
     seed: int
     options: Mapping[str, Any]
-    """Fields of TrainingSettings that are not the setting's own."""
+    """Fields of TrainingSettings that are not the row's own."""
     note: str = ""
     """What tells it from the row's runs, as its folder's name has it."""
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.setting}{self.note}-seed{self.seed}"
+        return f"{self.row}{self.note}-seed{self.seed}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those of geoseg.train, and of resolve_settings, that make it what it is."""
+        return {"preset" if self.row in PRESETS else "setting": self.row, "seed": self.seed} | dict(self.options)
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """All that it is trained with; raises UsageError."""
+        return resolve_settings(**self.arguments)
 
 
 @dataclass(frozen=True)
 class AblationPlan:
     """What is trained and how."""
 
-    settings: tuple[str, ...]
-    """Rows of SETTINGS, the baseline among them."""
+    rows: tuple[str, ...]
+    """Names among ROWS, the baseline's among them."""
     seeds: int
     """Every row is trained with the seeds 0 to ``seeds`` - 1, all on one split."""
     options: Mapping[str, Any]
-    """Training options that all rows share: fields of TrainingSettings that are not None, legend, bands, precision."""
+    """Options that rows share, as far as they have a use for them: fields of TrainingSettings, bands, precision."""
     sweep: bool = False
     """Train the baseline with the paper's learning rates, too."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise UsageError(f"--seeds is at least 1, got {self.seeds}")
-        if unknown := [name for name in self.settings if name not in SETTINGS]:
-            raise UsageError(f"setting {unknown[0]!r}: there are {', '.join(SETTINGS)}")
-        if BASELINE not in self.settings:
+        if unknown := [name for name in self.rows if name not in ROWS]:
+            raise UsageError(f"setting {unknown[0]!r}: there are {', '.join(ROWS)}")
+        if BASELINE not in self.rows:
             raise UsageError(f"every row is compared with the {BASELINE}: add it to --settings")
-        if fixed := sorted(
-            self.options.keys() & (rows_differ_in() - set(OF_ENCODERS)) | self.options.keys() & {"seed"}
-        ):
+        if fixed := sorted(self.options.keys() & (rows_differ_in() - {OF_ENCODERS} | {"seed"})):
             raise UsageError(f"{fixed[0]!r} is what the rows differ in; train such a model with geoseg train")
-        resolve_settings(**{key: value for key, value in self.options.items() if key not in OF_READING})
         for run in self.runs:
-            resolve_settings(run.setting, **run.options)
+            resolve_settings(**run.arguments)
+
+    @property
+    def baseline(self) -> TrainingSettings:
+        """What the baseline is trained with: all of the paper's rows see scenes as it does."""
+        return resolve_settings(BASELINE, **self._options_of(BASELINE))
 
     @property
     def fixed_steps(self) -> int | None:
@@ -78,7 +97,7 @@ class AblationPlan:
     @property
     def runs(self) -> list[RunPlan]:
         """Seed by seed, so that a stopped ablation has whole rows."""
-        return [RunPlan(name, seed, self._options_of(name)) for seed in range(self.seeds) for name in self.settings]
+        return [RunPlan(name, seed, self._options_of(name)) for seed in range(self.seeds) for name in self.rows]
 
     @property
     def swept(self) -> list[RunPlan]:
@@ -86,31 +105,50 @@ class AblationPlan:
         if not self.sweep:
             return []
         options = self._options_of(BASELINE)
-        own = options.get("lr", SETTINGS[BASELINE].lr)
+        own = options.get("lr", ROWS[BASELINE].lr)
         return [
             RunPlan(BASELINE, 0, options | {"lr": rate}, "" if rate == own else f"-lr{rate:g}") for rate in SWEPT_RATES
         ]
 
-    def _options_of(self, setting: str) -> dict[str, Any]:
-        plain = SETTINGS[setting].encoder == "plain"
-        useless = OF_ENCODERS if plain else OF_THE_PLAIN_UNET
-        known = {field.name for field in fields(TrainingSettings)}
-        return {key: value for key, value in self.options.items() if key in known and key not in useless}
+    def _options_of(self, row: str) -> dict[str, Any]:
+        own = ROWS[row]
+        useless = {*OF_READING, OF_ENCODERS if own.encoder == "plain" else OF_THE_PLAIN_UNET}
+        useless |= set() if own.oversample else {OF_OVERSAMPLING}
+        options = {key: value for key, value in self.options.items() if key not in useless}
+        return options if row in SETTINGS else preset_options(own, options)
+
+
+def preset_options(own: TrainingSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a preset takes of the shared options: windows of as many pixels as the paper's rows see of whole scenes.
+
+    An encoder of random weights learns at the rate of the rest of its network.
+    """
+    taken = {key: options[key] for key in OF_EVERY_ROW if key in options}
+    if "window" not in taken:
+        taken["window"] = taken.pop("size", PAPER_SIZE)
+    if taken.get(OF_ENCODERS) == "none" and own.encoder_lr is not None:
+        taken["encoder_lr"] = own.lr
+    return taken
+
+
+def not_of_presets(options: Iterable[str]) -> list[str]:
+    """Those that were given and that presets do not take."""
+    return [name for name in options if name not in (*OF_EVERY_ROW, *OF_READING, OF_OVERSAMPLING)]
 
 
 def rows_differ_in() -> set[str]:
-    """Fields of TrainingSettings in which some row is not as the baseline."""
+    """Fields of TrainingSettings in which some row of the paper is not as the baseline."""
     rows = [row.to_dict() for row in SETTINGS.values()]
     base = SETTINGS[BASELINE].to_dict()
     return {key for row in rows for key, value in row.items() if value != base[key]} - {"setting"}
 
 
-def resolve_rows(settings: Sequence[str] | None) -> tuple[str, ...]:
-    """The rows asked for, in the order of SETTINGS; None takes all."""
-    if settings is None:
-        return tuple(SETTINGS)
-    unknown = [name for name in settings if name not in SETTINGS]
-    return tuple(name for name in SETTINGS if name in settings) + tuple(unknown)
+def resolve_rows(asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The rows asked for, in the order of ROWS; None takes all."""
+    if asked is None:
+        return tuple(ROWS)
+    unknown = [name for name in asked if name not in ROWS]
+    return tuple(name for name in ROWS if name in asked) + tuple(unknown)
 
 
 def split_once(dataset: Dataset, rule: str | None) -> Split:
@@ -173,5 +211,5 @@ def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
 
 def _sizes(pairs: Sequence[Pair]) -> str:
     """sha256 of the names and sizes of all images and labels: enough to notice other data, at no cost."""
-    found = [(pair.stem, pair.image.stat().st_size, pair.labels.stat().st_size) for pair in pairs]
+    found = [(pair.stem, os.stat(pair.image).st_size, os.stat(pair.labels).st_size) for pair in pairs]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()

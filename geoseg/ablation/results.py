@@ -14,16 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.ablation.claims import judge
 from geoseg.ablation.evaluate import NATIVE, RESOLUTIONS, Matrices, Tested, added
+from geoseg.ablation.notes import notes
 from geoseg.ablation.paper import printed
 from geoseg.ablation.plan import BASELINE, AblationPlan, RunPlan
+from geoseg.ablation.verdicts import Verdict, judge
 from geoseg.confusion import ConfusionMatrix
+from geoseg.datasets.stats import ClassStats
 from geoseg.legend import Legend
+from geoseg.metrics import or_none
 from geoseg.scoring.averages import AVERAGES, Scenes, average_iou, iou_name
 from geoseg.scoring.compare import Comparison, compare_matrices
 from geoseg.scoring.permutation import holm
 from geoseg.training.run import HISTORY_FILE, REPORT_FILE
+from geoseg.training.settings import SETTINGS, TrainingSettings
 
 SCHEMA = "geoseg.ablation/1"
 """Name and version of what ``Ablation.to_dict`` gives; docs/ablation.md has every key."""
@@ -46,10 +50,15 @@ class Finished:
         """From the run's own files."""
         return cls(plan, folder, tested, json.loads((folder / REPORT_FILE).read_text()), read_history(folder))
 
+    @property
+    def settings(self) -> TrainingSettings:
+        """What it was trained with."""
+        return TrainingSettings(**self.training["settings"])
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
-            "setting": self.plan.setting,
+            "setting": self.plan.row,
             "seed": self.plan.seed,
             "folder": self.folder.name,
             "steps": self.training["last"]["step"],
@@ -67,6 +76,7 @@ class Failed:
     """A run that could not be made."""
 
     setting: str
+    """Its row."""
     seed: int
     error: str
 
@@ -79,6 +89,8 @@ class Ablation:
     legend: Legend
     data: Mapping[str, Any]
     """folder, synthetic, split, split_sha256, scenes (of each part), and paper: whether it is the paper's own split."""
+    shares: ClassStats
+    """Class shares of the training scenes, before and after oversampling."""
     runs: tuple[Finished, ...]
     failed: tuple[Failed, ...] = ()
     sweep: tuple[Mapping[str, Any], ...] = ()
@@ -87,8 +99,13 @@ class Ablation:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Settings with a finished run, in the order of the plan."""
-        return tuple(name for name in self.plan.settings if any(run.plan.setting == name for run in self.runs))
+        """Those with a finished run, in the order of the plan."""
+        return tuple(name for name in self.plan.rows if any(run.plan.row == name for run in self.runs))
+
+    @property
+    def papers_rows(self) -> tuple[str, ...]:
+        """Those of the paper; its claims are about them alone."""
+        return tuple(name for name in self.rows if name in SETTINGS)
 
     @property
     def resolutions(self) -> tuple[str, ...]:
@@ -98,16 +115,24 @@ class Ablation:
     @property
     def common_seeds(self) -> tuple[int, ...]:
         """Seeds that every row finished: rows are compared on these alone."""
-        of = [{run.plan.seed for run in self.runs if run.plan.setting == row} for row in self.rows]
-        return tuple(sorted(set.intersection(*of))) if of else ()
+        return self._seeds_of(self.rows)
+
+    @property
+    def claim_seeds(self) -> tuple[int, ...]:
+        """Seeds that all of the paper's rows finished: its claims are judged on these alone."""
+        return self._seeds_of(self.papers_rows)
 
     def matrices(self, row: str, resolution: str, seeds: Sequence[int] | None = None) -> list[Matrices]:
         """Of each of the row's seeds (default: all that finished), one matrix a scene."""
         return [
             run.tested.matrices[resolution]
             for run in self.runs
-            if run.plan.setting == row and (seeds is None or run.plan.seed in seeds)
+            if run.plan.row == row and (seeds is None or run.plan.seed in seeds)
         ]
+
+    def _seeds_of(self, rows: Sequence[str]) -> tuple[int, ...]:
+        of = [{run.plan.seed for run in self.runs if run.plan.row == row} for row in rows]
+        return tuple(sorted(set.intersection(*of))) if of else ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; docs/ablation.md has every key."""
@@ -116,15 +141,19 @@ class Ablation:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """Worked out once, as it takes resamples."""
+        record = self._figures()
+        return record | {"notes": notes(record), "provenance": dict(self.provenance)}
+
+    def _figures(self) -> dict[str, Any]:
         shown = self.resolutions[0]
         first = next(iter(self.runs))
-        support = first_matrix(first, shown).support
+        support, test = (first_matrix(first, name).support for name in (shown, NATIVE))
         present = [i for i in self.legend.scored if support[i]]
         return {
             "schema": SCHEMA,
             "data": dict(self.data) | {"legend": self.legend.to_dict(), "classes": self._names()},
             "plan": {
-                "settings": list(self.plan.settings),
+                "settings": list(self.plan.rows),
                 "seeds": self.plan.seeds,
                 "options": {key: value if _plain(value) else str(value) for key, value in self.plan.options.items()},
                 "fixed_steps": self.plan.fixed_steps,
@@ -132,13 +161,15 @@ class Ablation:
             "resolutions": list(self.resolutions),
             "shown": shown,
             "common_seeds": list(self.common_seeds),
+            "claim_seeds": list(self.claim_seeds),
             "dominant": self.legend.names[max(present, key=lambda i: support[i])],
             "rarest": self.legend.names[min(present, key=lambda i: support[i])],
             "class_shares": {
-                "train": dict(first.training["class_shares"]),
-                "test": self._by_name(support / max(support.sum(), 1)),
+                "train": self._of_training(self.shares.found.shares),
+                "oversampled": self._of_training(self.shares.augmented_shares) if self.shares.rule else None,
+                "test": self._by_name(test / test.sum()),
             },
-            "class_weights": dict(first.training["class_weights"]),
+            "oversampling": self._oversampling(),
             "rows": {row: self._row(row) for row in self.rows},
             "differences": {resolution: self._differences(resolution) for resolution in self.resolutions},
             "claims": [verdict.to_dict() for verdict in self._verdicts(shown)],
@@ -146,8 +177,6 @@ class Ablation:
             "runs": [run.to_dict() for run in self.runs],
             "failed": [asdict(failure) for failure in self.failed],
             "paper": printed() if self.data["paper"] else None,
-            "notes": self._notes(),
-            "provenance": dict(self.provenance),
         }
 
     def to_text(self) -> str:
@@ -165,13 +194,25 @@ class Ablation:
         return [self.legend.names[i] for i in self.legend.scored]
 
     def _by_name(self, values: np.ndarray) -> dict[str, float | None]:
-        return {self.legend.names[i]: null(values[i]) for i in self.legend.scored}
+        return {self.legend.names[i]: or_none(values[i]) for i in self.legend.scored}
+
+    def _of_training(self, values: np.ndarray) -> dict[str, float]:
+        """Of every class, as pixels of ignored ones are seen, too."""
+        return dict(zip(self.legend.names, values.tolist(), strict=True))
+
+    def _oversampling(self) -> dict[str, Any] | None:
+        """What it makes of the training part, on average over seeds; None where no class is rarer than another."""
+        found = self.shares.to_dict()
+        keys = ("rare_set", "rule", "expected_items", "expected_ignored_share", "scenes_by_copies")
+        return {key: found[key] for key in keys} if self.shares.rule else None
 
     def _row(self, row: str) -> dict[str, Any]:
-        runs = [run for run in self.runs if run.plan.setting == row]
+        runs = [run for run in self.runs if run.plan.row == row]
         return {
             "seeds": [run.plan.seed for run in runs],
             "steps": [run.training["last"]["step"] for run in runs],
+            "samples_per_step": runs[0].settings.samples_per_step,
+            "class_weights": dict(runs[0].training["class_weights"]),
             "scores": {resolution: self._scores(row, resolution) for resolution in self.resolutions},
             "confusion": {resolution: self._confusion(row, resolution) for resolution in self.resolutions},
         }
@@ -196,7 +237,7 @@ class Ablation:
     def _confusion(self, row: str, resolution: str) -> dict[str, Any]:
         """Of all seeds together."""
         matrix = sum((pool(run) for run in self.matrices(row, resolution)), start=self._empty())
-        percent = [[null(value) for value in line] for line in matrix.row_percent()]
+        percent = [[or_none(value) for value in line] for line in matrix.row_percent()]
         errors = {
             "false_positives": matrix.predicted - matrix.hits,
             "false_negatives": matrix.support - matrix.hits,
@@ -227,38 +268,13 @@ class Ablation:
         }
         adjusted = holm(np.array([one.test.mean_iou for one in compared.values()]))
         return {
-            row: _difference(one) | {"p_holm": null(p)}
+            row: _difference(one) | {"p_holm": or_none(p)}
             for (row, one), p in zip(compared.items(), adjusted, strict=True)
         }
 
-    def _verdicts(self, resolution: str) -> list[Any]:
-        rows = self.rows if self.common_seeds else ()
-        return judge({row: self.matrices(row, resolution, self.common_seeds) for row in rows}, self.legend)
-
-    def _notes(self) -> list[str]:
-        """What must be known of the figures."""
-        found = [f"{failure.setting}, seed {failure.seed}, is missing: {failure.error}" for failure in self.failed]
-        if self.data["synthetic"]:
-            found.append("the scenes are invented: figures say that the pipeline runs, not what land cover is like")
-        steps = {
-            row: {run.training["last"]["step"] for run in self.runs if run.plan.setting == row} for row in self.rows
-        }
-        if len(set.union(*steps.values())) > 1:
-            said = ", ".join(f"{row} {max(made)}" for row, made in steps.items())
-            found.append(
-                f"rows were trained for different numbers of optimiser steps ({said}): a longer training is part of "
-                "their difference; --fixed-steps takes it out"
-            )
-        elif self.plan.fixed_steps:
-            found.append(f"every row made {self.plan.fixed_steps} optimiser steps, whatever the length of its epochs")
-        if self.plan.seeds == 1:
-            found.append("one seed: how far figures vary from training to training is unknown")
-        if self.resolutions == (NATIVE,):
-            found.append("the network sees the scenes' own pixels, so there is one resolution")
-        scenes = self.data["scenes"]["test"]
-        if scenes < 20:
-            found.append(f"{scenes} test scene(s) are few: intervals of so few come out too narrow")
-        return found
+    def _verdicts(self, resolution: str) -> list[Verdict]:
+        rows = self.papers_rows if self.claim_seeds else ()
+        return judge({row: self.matrices(row, resolution, self.claim_seeds) for row in rows}, self.legend)
 
 
 def read_history(folder: Path) -> tuple[dict[str, float], ...]:
@@ -285,12 +301,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     there = np.array([value for value in values if not math.isnan(value)])
     mean = float(there.mean()) if len(there) else None
     deviation = float(there.std(ddof=1)) if len(there) > 1 else None
-    return {"mean": mean, "sd": deviation, "seeds": [null(value) for value in values]}
-
-
-def null(value: float) -> float | None:
-    """NaN as JSON has it."""
-    return None if math.isnan(value) else float(value)
+    return {"mean": mean, "sd": deviation, "seeds": [or_none(value) for value in values]}
 
 
 def _difference(comparison: Comparison) -> dict[str, Any]:

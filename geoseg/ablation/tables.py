@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from geoseg.ablation.claims import PER_IMAGE
 from geoseg.ablation.evaluate import RESOLUTIONS
-from geoseg.reporting.tables import AVERAGES, Record, Table, count, figure
+from geoseg.reporting.tables import AVERAGES, Record, Table, confusion_table, count, figure
 from geoseg.reporting.text import aligned
+from geoseg.training.settings import SETTINGS
 
-PER_IMAGE = "image-absent0"
+PRINTED = (
+    ("paper, pooled", "of the matrices in its Figs. 4 to 6", "pooled_mean_iou"),
+    ("paper, Table 3", "an average that it does not name", "table_3_mean_iou"),
+)
+"""The paper's own scores: as tables call them, what they are, key among its printed numbers."""
+NO_DATA, SUM = "no data", "sum"
+OF_NO_ROW = ("setting", "seed")
+"""Settings that tell runs apart and not what a row is."""
 
 
 def to_text(record: Record) -> str:
     """What the terminal shows: the rows' scores, their differences, the verdicts, and what must be known."""
-    tables = [score_table(record, record["shown"], short=True), difference_table(record, record["shown"])]
+    tables = [score_table(record, record["shown"]), difference_table(record, record["shown"])]
     lines = [line for table in tables if table is not None for line in (f"{table.caption}:", *aligned(table), "")]
     verdicts = [f"{claim['verdict']:>14}  {claim['claim']}" for claim in record["claims"]]
     notes = [f"note: {note}" for note in record["notes"]]
@@ -22,44 +32,77 @@ def to_text(record: Record) -> str:
 
 
 def share_table(record: Record) -> Table:
-    """The paper's Table 1: shares of the classes in the clean training scenes; beside them those of the test scenes."""
-    shares, paper = record["class_shares"], record["paper"]
+    """The paper's Table 1: percent of the training pixels, and of those that oversampling and rotation leave; beside
+    them those of the test scenes, and the weights in the loss."""
+    percents, weights = _percents(record), _weights(record)
     names = [*record["data"]["classes"], *_ignored(record)]
-    head = ("class", "training %", "weight in the loss", "test %", *(("the paper's training %",) if paper else ()))
-    rows = tuple(
+    rows = [
         (
             name,
-            percent2(_times(shares["train"].get(name))),
-            figure(record["class_weights"].get(name)),
-            percent2(_times(shares["test"].get(name))),
-            *((percent2(paper["table_1_percent"].get(name)),) if paper else ()),
+            *(percent2(column.get(name)) for column in percents.values()),
+            *(figure(column.get(name)) for column in weights.values()),
         )
         for name in names
-    )
-    return Table("Table 1: shares of the classes in pixels, before any augmentation", head, rows)
+    ]
+    empty = [""] * len(weights)
+    if record["oversampling"]:
+        rows.append((NO_DATA, *(percent2(column.get(NO_DATA, 0.0)) for column in percents.values()), *empty))
+    rows.append((SUM, *(percent2(sum(filter(None, column.values()))) for column in percents.values()), *empty))
+    caption = "Table 1: percent of the pixels in each class"
+    if record["oversampling"]:
+        rare_set = record["oversampling"]["rare_set"]
+        caption += f"; oversampled (rare set {rare_set}) as expected over seeds, rotation leaving some without data"
+    return Table(caption, ("class", *percents, *weights), tuple(rows))
 
 
-def score_table(record: Record, resolution: str, short: bool = False) -> Table:
-    """The paper's Table 3 with every average by its name; ``short`` leaves out what each is a mean of."""
+def _percents(record: Record) -> dict[str, dict[str, float | None]]:
+    """Columns of percents, those of the paper beside ours."""
+    shares, paper, oversampling = record["class_shares"], record["paper"], record["oversampling"]
+    columns = {"training": shares["train"], "oversampled": shares["oversampled"], "test": shares["test"]}
+    found = {title: {name: _times(v) for name, v in column.items()} for title, column in columns.items() if column}
+    if oversampling:
+        found["oversampled"][NO_DATA] = _times(oversampling["expected_ignored_share"])
+    for title, key in (("training", "table_1_percent"), ("oversampled", "table_1_augmented_percent")):
+        if paper and title in found:
+            found[f"paper: {title}"] = paper[key] | {NO_DATA: 100 - sum(paper[key].values())}
+    return found
+
+
+def _weights(record: Record) -> dict[str, Mapping[str, float]]:
+    """Weights in the loss, rows of the same in one column."""
+    rows_of: dict[tuple[float, ...], list[str]] = {}
+    for row, each in record["rows"].items():
+        rows_of.setdefault(tuple(each["class_weights"].values()), []).append(row)
+    return {
+        f"weight, {_together(rows, record)}" if len(rows_of) > 1 else "weight": record["rows"][rows[0]]["class_weights"]
+        for rows in rows_of.values()
+    }
+
+
+def _together(rows: list[str], record: Record) -> str:
+    papers = [row for row in record["rows"] if row in SETTINGS]
+    return "paper's rows" if rows == papers else ", ".join(rows)
+
+
+def score_table(record: Record, resolution: str) -> Table:
+    """The paper's Table 3 with every average by its name."""
     rows = record["rows"]
     scores = {name: row["scores"][resolution] for name, row in rows.items()}
-    lines = [
-        (average, what, *(spread(each["mean_iou"][average]) for each in scores.values()))
-        for average, what in AVERAGES.items()
-    ]
+    lines = [(average, *(spread(each["mean_iou"][average]) for each in scores.values())) for average in AVERAGES]
     lines += _printed_scores(record)
     for key, title in (("pixel_accuracy", "pixel accuracy"), ("kappa", "Cohen's kappa")):
-        lines.append((title, "of all pixels together", *(spread(each[key]) for each in scores.values())))
-    lines.append(("seeds", "trainings", *(str(len(row["seeds"])) for row in rows.values())))
-    lines.append(("steps", "of the optimiser", *(_steps(row) for row in rows.values())))
+        lines.append((title, *(spread(each[key]) for each in scores.values())))
+    lines.append(("seeds", *(str(len(row["seeds"])) for row in rows.values())))
+    lines.append(("steps", *(_steps(row) for row in rows.values())))
+    lines.append(("samples a step", *(count(row["samples_per_step"]) for row in rows.values())))
     caption = f"Table 3: mean IoU {RESOLUTIONS[resolution]}{_of_seeds(record)}"
-    table = Table(caption, ("figure", "what it is", *rows), tuple(lines), 2)
-    return Table(caption, *_short(table)) if short else table
+    return Table(caption, ("figure", *rows), tuple(lines))
 
 
-def _short(table: Table) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    head, *rows = ((line[0], *line[2:]) for line in (table.head, *table.rows))
-    return head, tuple(rows)
+def average_table(record: Record) -> Table:
+    """What each figure of the score tables is a mean of."""
+    printed = {name: what for name, what, _ in PRINTED} if record["paper"] else {}
+    return Table("The averages of IoU", ("figure", "what it is"), tuple((AVERAGES | printed).items()), 2)
 
 
 def _steps(row: Record) -> str:
@@ -67,14 +110,8 @@ def _steps(row: Record) -> str:
 
 
 def _printed_scores(record: Record) -> list[tuple[str, ...]]:
-    if record["paper"] is None:
-        return []
-    printed = (
-        ("paper, pooled", "of the matrices in its Figs. 4 to 6", "pooled_mean_iou"),
-        ("paper, Table 3", "an average that it does not name", "table_3_mean_iou"),
-    )
     values = record["paper"]
-    return [(name, what, *(figure(values[key].get(row)) for row in record["rows"])) for name, what, key in printed]
+    return [(name, *(figure(values[key].get(row)) for row in record["rows"])) for name, _, key in PRINTED if values]
 
 
 def difference_table(record: Record, resolution: str) -> Table | None:
@@ -124,8 +161,9 @@ def class_difference_table(record: Record, resolution: str) -> Table | None:
         for row, each in found.items()
         for name, one in each["classes"].items()
     ]
-    head = ("row", "class", "pooled IoU less the baseline's", "95 % interval", "p", "p (Holm, over the classes)")
-    return Table(f"Classes against the baseline, {RESOLUTIONS[resolution]}", head, tuple(rows), 2)
+    head = ("row", "class", "difference", "95 % interval", "p", "p (Holm)")
+    caption = f"Pooled IoU of each class less the baseline's, {RESOLUTIONS[resolution]}; Holm's p is over the classes"
+    return Table(caption, head, tuple(rows), 2)
 
 
 def error_table(record: Record, which: str) -> Table:
@@ -149,11 +187,11 @@ def area_table(record: Record) -> Table:
 def claim_table(record: Record) -> Table:
     """Every claim with its verdict and figures."""
     rows = tuple(
-        (claim["claim"], claim["source"], claim["verdict"], claim["sentence"], _lead(claim))
+        (claim["claim"], claim["source"], claim["verdict"], claim["sentence"], lead(claim))
         for claim in record["claims"]
     )
     head = ("the paper's claim", "section", "here", "figures", "lead")
-    return Table("A lead above 0 speaks for the claim; its 95 % interval is over scenes", head, rows, 5)
+    return Table("Every claim", head, rows, 5)
 
 
 def sweep_table(record: Record) -> Table | None:
@@ -173,6 +211,49 @@ def sweep_table(record: Record) -> Table | None:
     )
     head = ("learning rate", "epochs", "best validation mean IoU", "validation loss", "training loss", "rises of it")
     return Table("Learning rate and epochs of the baseline, seed 0, on the validation scenes", head, rows)
+
+
+def settings_of(record: Record) -> dict[str, Record]:
+    """What each row was trained with, of its first run."""
+    runs = record["runs"]
+    return {row: next(run["settings"] for run in runs if run["setting"] == row) for row in record["rows"]}
+
+
+def row_table(record: Record) -> Table:
+    """The settings in which rows differ."""
+    settings = settings_of(record)
+    first = next(iter(settings.values()))
+    differing = [
+        name
+        for name in first
+        if name not in OF_NO_ROW and len({_setting(each, name) for each in settings.values()}) > 1
+    ]
+    rows = [(name.replace("_", " "), *(_setting(each, name) for each in settings.values())) for name in differing]
+    return Table("What the rows differ in", ("setting", *settings), tuple(rows), 1 + len(settings))
+
+
+def _setting(settings: Record, name: str) -> str:
+    value = settings.get(name)
+    if _is_idle(settings, name):
+        return ""
+    if value is None:
+        return "whole scenes" if name == "window" else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_idle(settings: Record, name: str) -> bool:
+    """True where other settings leave this one without a use."""
+    plain = settings["encoder"] == "plain"
+    idle = {"rare_set": not settings["oversample"], "gamma": settings["loss"] != "focal", "width": not plain}
+    return (idle | dict.fromkeys(("encoder_lr", "encoder_weights"), plain)).get(name, False)
+
+
+def matrix_tables(record: Record, values: str) -> list[Table]:
+    """Each row's confusion matrix; ``values`` as reporting.tables.confusion_table takes them."""
+    found = {row: confusion_table(confusion_of(record, row, record["shown"]), values) for row in record["rows"]}
+    return [replace(table, caption=f"{row}: {table.caption}") for row, table in found.items()]
 
 
 def run_table(record: Record) -> Table:
@@ -248,7 +329,10 @@ def _over(found: float, true: float) -> str:
     return f"{found / true:.2f}" if true else "n/a"
 
 
-def _lead(claim: Record) -> str:
+def lead(claim: Record) -> str:
+    """A claim's lead, its interval, and the lead of each seed where there are several."""
     if claim["lead"] is None:
         return "n/a"
-    return signed(claim["lead"]) + ("" if claim["low"] is None else f" ({between(claim)})")
+    interval = [] if claim["low"] is None else [between(claim)]
+    seeds = [f"seeds {', '.join(map(signed, claim['seeds']))}"] if len(claim["seeds"]) > 1 else []
+    return signed(claim["lead"]) + (f" ({'; '.join(interval + seeds)})" if interval + seeds else "")

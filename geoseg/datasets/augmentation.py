@@ -14,6 +14,8 @@ from torch import Tensor
 
 from geoseg.errors import UsageError
 from geoseg.legend import NO_CLASS
+from geoseg.models.normalisation import as_signed, exact_dtype, stretch_tensor
+from geoseg.scaling import EIGHT_BITS, Scaling
 
 AUGMENT_STREAM = 4
 """Keeps these draws apart from those of datasets.samples and datasets.oversampling."""
@@ -25,11 +27,13 @@ class SampleBatch(NamedTuple):
     """Samples of one shape, stacked, on one device."""
 
     pixels: Tensor
-    """(N, C, H, W) uint8, raw digital numbers."""
+    """(N, C, H, W) in the scenes' own dtype, raw digital numbers."""
     valid: Tensor
     """(N, H, W) bool, True where there is data."""
     index: Tensor
     """(N, H, W) uint8 class indices, NO_CLASS where there is nothing to learn; never a class where not valid."""
+    stretch: Tensor | None = None
+    """As TileBatch has it: of each sample's scene, where each is scaled by itself."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +104,29 @@ class Augmentation:
         )
 
 
-def augment(batch: SampleBatch, draws: Sequence[Draw]) -> SampleBatch:
+def augment(batch: SampleBatch, draws: Sequence[Draw], scaling: Scaling = EIGHT_BITS) -> SampleBatch:
     """The batch with one draw applied to each sample; the same whatever else is in the batch.
 
     Rotation takes bilinear means of the valid pixels and the nearest classes, within the sample's own frame. What it
-    brings in from outside is not valid and has no class. Colours change on [0, 1] and are clipped to it, saturation and
-    hue only where there are three bands. A sample whose draw is AS_IT_IS is not touched.
+    brings in from outside is not valid and has no class. Colours change on the range 0 to 1 of the scaling and are
+    clipped to it, saturation and hue only where there are three bands. Pixels keep their dtype, whole numbers rounded.
+    A sample whose draw is AS_IT_IS is not touched.
     """
-    pixels, valid, index = (part.clone() for part in batch)
+    dtype = batch.pixels.dtype
+    moved, valid, index = (part.clone() for part in (as_signed(batch.pixels), batch.valid, batch.index))
     for axis, rows in ((-1, _where(d.flip_columns for d in draws)), (-2, _where(d.flip_rows for d in draws))):
-        for part in (pixels, valid, index):
+        for part in (moved, valid, index):
             part[rows] = part[rows].flip(axis)
     if turned := _where(d.degrees != 0 for d in draws):
-        parts = SampleBatch(pixels[turned], valid[turned], index[turned])
-        pixels[turned], valid[turned], index[turned] = _rotate(parts, [draws[row].degrees for row in turned])
+        parts = SampleBatch(moved[turned].view(dtype), valid[turned], index[turned])
+        rotated = _rotate(parts, [draws[row].degrees for row in turned])
+        moved[turned], valid[turned], index[turned] = as_signed(rotated.pixels), rotated.valid, rotated.index
     if recoloured := _where(d.recolours for d in draws):
         chosen = [draws[row] for row in recoloured]
-        pixels[recoloured] = _recolour(pixels[recoloured], valid[recoloured], chosen)
-    return SampleBatch(pixels, valid, index)
+        bounds = _bounds(batch, scaling, recoloured)
+        changed = _recolour(moved[recoloured].view(dtype), valid[recoloured], chosen, *bounds)
+        moved[recoloured] = as_signed(changed)
+    return SampleBatch(moved.view(dtype), valid, index, batch.stretch)
 
 
 def area_lost(degrees: float) -> float:
@@ -135,13 +144,27 @@ def _where(flags: Iterable[bool]) -> list[int]:
     return [row for row, flag in enumerate(flags) if flag]
 
 
+def _bounds(batch: SampleBatch, scaling: Scaling, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(low, high - low) of the samples ``rows``, to be broadcast over their pixels."""
+    dtype, device = batch.pixels.dtype, batch.pixels.device
+    if len(scaling.bounds) == 1:
+        # Numbers on the host: a GPU divides by them in another way than by numbers of its own.
+        low, high = torch.tensor(scaling.bounds[0], dtype=exact_dtype(dtype))
+        return low, high - low
+    stretch = batch.stretch[rows] if scaling.per_raster else stretch_tensor([scaling.bounds], dtype).to(device)
+    low, high = stretch[..., None, None].unbind(1)
+    return low, high - low
+
+
 def _rotate(batch: SampleBatch, degrees: Sequence[float]) -> SampleBatch:
+    dtype = batch.pixels.dtype
     grid = _source_positions(batch.valid.shape, degrees, batch.pixels.device)
-    weight = batch.valid[:, None].float()
-    values = torch.where(batch.valid[:, None], batch.pixels, 0).float()
-    moved = F.grid_sample(torch.cat([values, weight], 1), grid, "bilinear", "zeros", align_corners=False)
+    weight = batch.valid[:, None].to(exact_dtype(dtype))
+    values = torch.where(batch.valid[:, None], batch.pixels.to(weight.dtype), 0)
+    parts = torch.cat([values, weight], 1)
+    moved = F.grid_sample(parts, grid.to(weight.dtype), "bilinear", "zeros", align_corners=False)
     weight = moved[:, -1:]
-    pixels = _rounded(moved[:, :-1] / weight.clamp(min=1e-6))
+    pixels = _rounded(moved[:, :-1] / weight.clamp(min=1e-6), dtype)
     valid = weight[:, 0] >= 0.5
     # Outside is 0: counted down from NO_CLASS that is where there is no class.
     from_no_class = (NO_CLASS - batch.index)[:, None].float()
@@ -160,8 +183,8 @@ def _source_positions(shape: Sequence[int], degrees: Sequence[float], device: to
     return torch.stack([(cos * x - sin * y) * (2 / width), (sin * x + cos * y) * (2 / height)], -1)
 
 
-def _recolour(pixels: Tensor, valid: Tensor, draws: Sequence[Draw]) -> Tensor:
-    image = pixels.float() / 255
+def _recolour(pixels: Tensor, valid: Tensor, draws: Sequence[Draw], low: Tensor, span: Tensor) -> Tensor:
+    image = ((pixels.to(low.dtype) - low) / span).float()
     device = image.device
     brightness, contrast, saturation, hue = (
         _each([getattr(draw, name) for draw in draws], device)[:, None]
@@ -172,7 +195,7 @@ def _recolour(pixels: Tensor, valid: Tensor, draws: Sequence[Draw]) -> Tensor:
     if image.shape[1] == 3:
         image = _mix(image, _grey(image), saturation)
         image = _shift_hue(image, hue[:, 0])
-    return _rounded(image * 255)
+    return _rounded(image.to(low.dtype) * span + low, pixels.dtype)
 
 
 def _mix(image: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -209,5 +232,9 @@ def _each(values: Sequence[float] | np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(np.asarray(values), dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
-def _rounded(values: Tensor) -> Tensor:
-    return (values + 0.5).floor().clamp(0, 255).to(torch.uint8)
+def _rounded(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Values as pixels of a dtype."""
+    if dtype.is_floating_point:
+        return values.to(dtype)
+    limits = torch.iinfo(dtype)
+    return (values + 0.5).floor().clamp(limits.min, limits.max).to(dtype)

@@ -18,19 +18,21 @@ import rasterio
 
 from geoseg.datasets.resolve import cache_folder
 from geoseg.datasets.samples import Framing, LabelledScene, Sample, framed, is_large, whole_bytes
-from geoseg.datasets.survey import SceneTally, tally
+from geoseg.datasets.survey import SceneTally, tally, tally_sample
 from geoseg.errors import OutputError, ResourceError
 from geoseg.files import disk_errors, replace_file
 from geoseg.raster.scene import Scene
 
 log = logging.getLogger("geoseg")
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Part of every key: raised where decoding or framing, or the files' layout, change."""
 NO_CACHE = "none"
 MOST_OF_THE_DISK = 0.5
 """Share of the free space that the scenes of a run may take; more is not begun."""
 DIGEST = hashlib.sha256
+ALIGNED = 8
+"""Bytes of the widest pixel."""
 
 
 class Decoded(NamedTuple):
@@ -43,7 +45,7 @@ class Decoded(NamedTuple):
 
 
 class SceneCache:
-    """Scenes, decoded and framed, one file each: a checksum, a line of JSON (key, shape, tally), the arrays.
+    """Scenes, decoded and framed, one file each: a checksum, a line of JSON (key, shape, dtype, tally), the arrays.
 
     A file is found by what it was made from (paths, sizes and times of the files, bands, legend, framing, versions),
     read as a memory map and checked against its checksum once a process. One that is damaged is made anew. Files are
@@ -115,7 +117,8 @@ class SceneCache:
             content, header = np.memmap(path, np.uint8, "r", len(checksum)), json.loads(line)
             if header["key"] != key or not self._holds(path, content, checksum):
                 return None
-            return Decoded(_split(content[len(line) :], header["shape"]), _tally_of(header["tally"]))
+            sample = _split(content[len(line) :], header["shape"], np.dtype(header["dtype"]))
+            return Decoded(sample, _tally_of(header["tally"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -151,7 +154,7 @@ def entry_key(scene: LabelledScene, framing: Framing) -> dict[str, Any] | None:
     Raises no error: a VRT names files of others, and what is not a file has no time of change.
     """
     image, labels = _identity(scene.image), _identity(scene.labels.scene)
-    if image is None or labels is None or scene.image.dtype != "uint8":
+    if image is None or labels is None:
         return None
     return {
         "format": CACHE_FORMAT,
@@ -176,7 +179,7 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
 
 def _decode(scene: LabelledScene, framing: Framing) -> Decoded:
     sample, undefined = scene.read()
-    return Decoded(framed(sample, framing), SceneTally.of(sample, undefined))
+    return Decoded(framed(sample, framing), tally_sample(sample, undefined))
 
 
 def _to_bytes(decoded: Decoded, key: str) -> bytes:
@@ -184,23 +187,28 @@ def _to_bytes(decoded: Decoded, key: str) -> bytes:
     record = {
         "key": key,
         "shape": list(sample.pixels.shape),
-        "tally": [found.counts.tolist(), found.undefined, found.pixels, found.sums.tolist()],
+        "dtype": sample.pixels.dtype.str,
+        "tally": [found.counts.tolist(), found.undefined, found.pixels, found.sums.tolist(), found.squares.tolist()],
     }
-    content = json.dumps(record).encode() + b"\n" + b"".join(part.tobytes() for part in sample)
+    line = json.dumps(record)
+    # Pixels begin where any dtype may: after the checksum, in hexadecimal, and two ends of lines.
+    line += " " * (-(2 * DIGEST().digest_size + len(line) + 2) % ALIGNED)
+    content = line.encode() + b"\n" + b"".join(part.tobytes() for part in sample)
     return DIGEST(content).hexdigest().encode() + b"\n" + content
 
 
-def _split(arrays: np.ndarray, shape: Sequence[int]) -> Sample:
+def _split(arrays: np.ndarray, shape: Sequence[int], dtype: np.dtype) -> Sample:
     bands, height, width = shape
-    if arrays.size != (bands + 2) * height * width:
-        raise ValueError(f"{arrays.size} bytes for {shape}")
-    planes = np.asarray(arrays).reshape(bands + 2, height, width)
-    return Sample(planes[:bands], planes[bands].view(bool), planes[bands + 1])
+    pixels = bands * height * width * dtype.itemsize
+    if arrays.size != pixels + 2 * height * width:
+        raise ValueError(f"{arrays.size} bytes for {shape} of {dtype}")
+    planes = np.asarray(arrays[pixels:]).reshape(2, height, width)
+    return Sample(np.asarray(arrays[:pixels]).view(dtype).reshape(shape), planes[0].view(bool), planes[1])
 
 
 def _tally_of(record: Sequence[Any]) -> SceneTally:
-    counts, undefined, pixels, sums = record
-    return SceneTally(np.array(counts, np.int64), undefined, pixels, np.array(sums, np.float64))
+    counts, undefined, pixels, sums, squares = record
+    return SceneTally(np.array(counts, np.int64), undefined, pixels, *np.array([sums, squares], np.float64))
 
 
 @contextmanager

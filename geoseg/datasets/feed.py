@@ -17,6 +17,8 @@ from geoseg.datasets.augmentation import AS_IT_IS, Augmentation, SampleBatch, au
 from geoseg.datasets.samples import Sample, Samples
 from geoseg.legend import NO_CLASS
 from geoseg.models.device import pinned
+from geoseg.models.normalisation import as_signed, stretch_tensor
+from geoseg.scaling import EIGHT_BITS, Scaling
 
 log = logging.getLogger("geoseg")
 
@@ -32,10 +34,17 @@ class Feed:
 
     Args:
         augmentation: applied to every sample but those that stay clean; None applies none.
+        scaling: how pixels become the range on which colours change.
     """
 
-    def __init__(self, samples: Samples, device: torch.device, augmentation: Augmentation | None = None) -> None:
-        self.samples, self.device, self.augmentation = samples, device, augmentation
+    def __init__(
+        self,
+        samples: Samples,
+        device: torch.device,
+        augmentation: Augmentation | None = None,
+        scaling: Scaling = EIGHT_BITS,
+    ) -> None:
+        self.samples, self.device, self.augmentation, self.scaling = samples, device, augmentation, scaling
         self.resident = ResidentScenes(samples, device) if _fits(samples, device) else None
 
     def batches(self, epoch: int, places: Iterable[int], size: int) -> Iterator[SampleBatch]:
@@ -43,7 +52,7 @@ class Feed:
         places = [int(place) for place in places]
         with closing(self._unchanged(epoch, places, size)) as unchanged:
             for chosen, batch in zip(batches(places, size), unchanged, strict=True):
-                yield self._augmented(batch, epoch, chosen)
+                yield self._augmented(self._stretched(batch, chosen), epoch, chosen)
 
     def _unchanged(self, epoch: int, places: Sequence[int], size: int) -> Iterator[SampleBatch]:
         if self.resident is not None:
@@ -57,11 +66,19 @@ class Feed:
         stacked = (pinned(torch.from_numpy(np.stack(part)), self.device) for part in zip(*samples, strict=True))
         return SampleBatch(*(part.to(self.device, non_blocking=True) for part in stacked))
 
+    def _stretched(self, batch: SampleBatch, places: Sequence[int]) -> SampleBatch:
+        """The batch with the bounds of its samples' scenes, where each is scaled by itself."""
+        if not self.scaling.per_raster:
+            return batch
+        stretch = stretch_tensor([self.samples.stretch(place) for place in places], batch.pixels.dtype)
+        return batch._replace(stretch=stretch.to(self.device))
+
     def _augmented(self, batch: SampleBatch, epoch: int, places: Sequence[int]) -> SampleBatch:
         if self.augmentation is None:
             return batch
         samples, drawn = self.samples, partial(self.augmentation.draw, self.samples.seed, epoch)
-        return augment(batch, [AS_IT_IS if samples.stays_clean(place) else drawn(place) for place in places])
+        draws = [AS_IT_IS if samples.stays_clean(place) else drawn(place) for place in places]
+        return augment(batch, draws, self.scaling)
 
 
 class ResidentScenes:
@@ -72,19 +89,21 @@ class ResidentScenes:
         self.scenes: dict[int, SampleBatch] = {}
         for number in samples.used:
             # Copied, as what comes from a cache is read-only.
-            parts = (torch.from_numpy(np.array(part)) for part in samples.read_whole(number))
-            self.scenes[number] = SampleBatch(*(part.to(device) for part in parts))
+            pixels, valid, index = (torch.from_numpy(np.array(part)).to(device) for part in samples.read_whole(number))
+            self.scenes[number] = SampleBatch(as_signed(pixels), valid, index)
+            self.dtype = pixels.dtype
 
     def batch(self, epoch: int, places: Sequence[int]) -> SampleBatch:
         """The samples at some places of an epoch."""
         cuts = [self._cut(epoch, place) for place in places]
-        return SampleBatch(*(torch.stack(part) for part in zip(*cuts, strict=True)))
+        pixels, valid, index = (torch.stack(part) for part in zip(*cuts, strict=True))
+        return SampleBatch(pixels.view(self.dtype), valid, index)
 
-    def _cut(self, epoch: int, place: int) -> SampleBatch:
+    def _cut(self, epoch: int, place: int) -> list[Tensor]:
         number, window = self.samples.cut_at(epoch, place)
         scene = self.scenes[number]
-        parts = scene if window is None else (part[..., *window.slices] for part in scene)
-        return SampleBatch(*(self._padded(part, fill) for part, fill in zip(parts, (0, False, NO_CLASS), strict=True)))
+        parts = scene[:3] if window is None else (part[..., *window.slices] for part in scene[:3])
+        return [self._padded(part, fill) for part, fill in zip(parts, (0, False, NO_CLASS), strict=True)]
 
     def _padded(self, part: Tensor, fill: int) -> Tensor:
         height, width = part.shape[-2:]

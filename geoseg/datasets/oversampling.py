@@ -57,8 +57,14 @@ class OversamplingRule:
         if missing:
             raise UsageError(
                 f"oversampling goes by {', '.join(self.names)}; the legend {legend.name!r} has no {missing[0]}: "
-                "use --no-oversample, or no --rare-set (--augment alone works with every legend)"
+                f"use --rare-set {SHARES}, which goes by how frequent classes are, or --no-oversample (--augment alone "
+                "works with every legend)"
             )
+
+    def __str__(self) -> str:
+        """The classes it goes by, in words."""
+        kinds = {"very rare": self.very_rare, "rare": self.rare, "dominant": (self.dominant,)}
+        return "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
 
     def expected_copies(self, counts: np.ndarray, legend: Legend) -> np.ndarray:
         """(S,) float64 copies of each scene on average over seeds, from (S, K) pixels of each class of the legend.
@@ -87,6 +93,57 @@ RULES: dict[str, OversamplingRule] = {
     "table1": OversamplingRule(rare=("rangeland", "forest", "barren")),
 }
 """The paper's rule by what counts as rare: as its text says, or as the figures of its Table 1 need it."""
+SHARES = "shares"
+"""The rare set that is found in the training pixels, of any legend."""
+RARE_SETS = (*RULES, SHARES)
+
+
+def resolve_rare_set(asked: str | None, legend: Legend) -> str:
+    """The rare set that was asked for; else the paper's text where the legend has its classes, else the shares.
+
+    Raises UsageError for one that does not exist or names classes that the legend lacks.
+    """
+    if asked is None:
+        return "text" if RULES["text"].fits(legend) else SHARES
+    if asked not in RARE_SETS:
+        raise UsageError(f"rare set {asked!r}: there are {', '.join(RARE_SETS)}")
+    if asked != SHARES:
+        RULES[asked].require_classes(legend)
+    return asked
+
+
+def find_rule(rare_set: str, counts: np.ndarray, legend: Legend) -> OversamplingRule:
+    """The rule of one of RARE_SETS, from (S, K) pixels of each class in the training scenes.
+
+    Raises UsageError where the legend lacks its classes, or no class is rarer than another.
+    """
+    if rare_set != SHARES:
+        RULES[rare_set].require_classes(legend)
+        return RULES[rare_set]
+    rule = rule_by_shares(counts.sum(0), legend)
+    if rule is None:
+        raise UsageError(
+            "oversampling goes by rare classes, and in the training scenes no class is rarer than another; leave it out"
+        )
+    return rule
+
+
+def rule_by_shares(counts: np.ndarray, legend: Legend) -> OversamplingRule | None:
+    """The paper's rule for any legend, from (K,) pixels of each class; None where no class is rarer than another.
+
+    The most frequent class is the dominant one (the first of several), the least frequent is very rare (all of
+    several), and of the others those below the median are rare. Ignored classes, and those without a pixel, are none of
+    these. From the shares that the paper prints this gives agriculture; water; rangeland and barren.
+    """
+    pixels = {legend.names[i]: int(counts[i]) for i in legend.scored if counts[i]}
+    most, least = max(pixels.values(), default=0), min(pixels.values(), default=0)
+    if most == least:
+        return None
+    median = np.median(list(pixels.values()))
+    dominant = next(name for name, count in pixels.items() if count == most)
+    very_rare = tuple(name for name, count in pixels.items() if count == least)
+    rare = tuple(name for name, count in pixels.items() if least < count < median)
+    return OversamplingRule(very_rare, rare, dominant)
 
 
 def _shows(counts: np.ndarray, names: Sequence[str], legend: Legend) -> np.ndarray:

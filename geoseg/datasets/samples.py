@@ -15,9 +15,11 @@ from geoseg.errors import InputError, UsageError
 from geoseg.grid import Window, require_same_shape
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.prediction.plan import scaled
+from geoseg.raster.bands import Band
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import area, nearest
 from geoseg.raster.scene import ArrayScene, Scene, SceneLike
+from geoseg.scaling import Bounds
 from geoseg.tiling import Lattice, blocks
 
 MEMORY = 4 << 30
@@ -63,9 +65,10 @@ class LabelledScene:
     Raises InputError where the two differ in size or georeference.
     """
 
-    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[int] | None = None) -> None:
+    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[Band] | None = None) -> None:
         self.stem = pair.stem
         self.image = Scene(pair.image, bands)
+        self.image.require_spectral()
         self.labels = Labels(pair.labels, legend)
         self.grid = self.image.grid
         require_same_shape(self.grid, self.labels.grid, self.image.name, self.labels.name)
@@ -99,6 +102,7 @@ class Samples:
     Args:
         copies: repeats the samples of each scene so many times, 0 leaves it out; None takes each once.
         read: gives a whole scene as training sees it (``framed``), from a cache perhaps.
+        stretches: the bounds of each scene where each is scaled by itself; None or empty ones where all are alike.
         balance: (S, K) pixels of each class in each scene; every other window is then placed by them
             (datasets.balance). None places all windows evenly.
     """
@@ -110,9 +114,11 @@ class Samples:
         seed: int = 0,
         copies: Sequence[int] | None = None,
         read: Callable[[LabelledScene], Sample] | None = None,
+        stretches: Sequence[Bounds] | None = None,
         balance: np.ndarray | None = None,
     ) -> None:
         self.scenes = list(scenes)
+        self.stretches = [()] * len(self.scenes) if stretches is None else list(stretches)
         self.framing, self.seed = framing, seed
         self.oversampled = copies is not None
         self.copies = [1] * len(self.scenes) if copies is None else [int(count) for count in copies]
@@ -137,6 +143,10 @@ class Samples:
     def stays_clean(self, place: int) -> bool:
         """True for the first copy of a scene where scenes are oversampled: augmentation leaves it as it is."""
         return self.oversampled and self._places[place][1] == 0
+
+    def stretch(self, place: int) -> Bounds:
+        """The bounds of the scene at a place, empty where all scenes are scaled alike."""
+        return self.stretches[self._places[place][0]]
 
     def order(self, epoch: int) -> np.ndarray:
         """(len,) int64: the places of the samples in the order in which an epoch takes them."""
@@ -235,7 +245,7 @@ def whole_bytes(scene: LabelledScene, framing: Framing) -> int:
     """Bytes of a whole scene, framed: its bands, valid and classes."""
     shape = scene.grid.shape
     height, width = scaled(shape, framing.side, framing.size) if framing.whole else shape
-    return height * width * (len(scene.image.bands) + 2)
+    return height * width * (len(scene.image.bands) * np.dtype(scene.image.dtype).itemsize + 2)
 
 
 def resize(sample: Sample, side: int, size: int) -> Sample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,14 +12,16 @@ import numpy as np
 from tqdm import tqdm
 
 from geoseg.datasets.augmentation import Augmentation, mean_area_lost
-from geoseg.datasets.dataset import Dataset, open_dataset
-from geoseg.datasets.oversampling import RULES, OversamplingRule
+from geoseg.datasets.dataset import open_dataset
+from geoseg.datasets.oversampling import RULES, OversamplingRule, find_rule, resolve_rare_set, rule_by_shares
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import LabelledScene
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
+from geoseg.raster.bands import Band
+from geoseg.source import Source
 
 Part = Literal["train", "val", "test"]
 
@@ -32,6 +35,8 @@ PAPER_TABLE_1 = {
     "unknown": (0.06, 0.07),
 }
 """The paper's Table 1: percent of the pixels in the original and in the augmented training part."""
+MEAN_ROTATION_LOSS = Augmentation.rotate * mean_area_lost(Augmentation.degrees)
+"""Share of an augmented sample that rotation leaves without data, on average, of a square."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,15 @@ class ClassStats:
     legend: Legend
     found: Survey
     """What the scenes hold, each once."""
-    rare_set: str | None
-    """Whose rule repeats the scenes; None where the legend lacks its classes: then nothing is said of oversampling."""
-    rotation_loss: float
+    rare_set: str
+    """Whose rule repeats the scenes, of oversampling.RARE_SETS."""
+    rotation_loss: float = MEAN_ROTATION_LOSS
     """Share of an augmented sample that rotation leaves without data, on average."""
 
-    @property
+    @cached_property
     def rule(self) -> OversamplingRule | None:
-        """The rule of that name."""
-        return None if self.rare_set is None else RULES[self.rare_set]
+        """The rule of the rare set; None where no class is rarer than another: then nothing is oversampled."""
+        return RULES.get(self.rare_set) or rule_by_shares(self.found.counts, self.legend)
 
     @property
     def presence(self) -> np.ndarray:
@@ -63,7 +68,7 @@ class ClassStats:
     @property
     def copies(self) -> np.ndarray:
         """(S,) float64 expected copies of each scene."""
-        return self._rule().expected_copies(self.found.scene_counts, self.legend)
+        return self.rule.expected_copies(self.found.scene_counts, self.legend)
 
     @property
     def oversampled_shares(self) -> np.ndarray:
@@ -104,14 +109,15 @@ class ClassStats:
         return [row | {"paper_percent": PAPER_TABLE_1[row["class"]]} for row in rows] if self.is_the_papers else rows
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; the fields of oversampling are null where the legend lacks the rule's classes."""
+        """As JSON holds it; the fields of oversampling are null where there is no rule."""
         over = self.rule is not None
         return {
             "data": self.folder,
             "split": self.split.rule,
             "part": self.part,
             "scenes": len(self.found.scene_counts),
-            "rare_set": self.rare_set,
+            "rare_set": self.rare_set if over else None,
+            "rule": str(self.rule) if over else None,
             "expected_items": float(self.copies.sum()) if over else None,
             "expected_ignored_share": self.ignored_share if over else None,
             "scenes_by_copies": self._scenes_by_copies() if over else None,
@@ -141,10 +147,11 @@ class ClassStats:
 
     def _oversampling_lines(self) -> list[str]:
         if self.rule is None:
-            return [f"no oversampling: the legend {self.legend.name!r} has not the classes that its rule names"]
+            return ["no oversampling: no class is rarer than another"]
         by_copies = ", ".join(f"{scenes} scenes x {copies}" for copies, scenes in self._scenes_by_copies().items())
         return [
-            f"oversampling (rare set {self.rare_set}): {self.copies.sum():.1f} items expected: {by_copies}",
+            f"oversampling (rare set {self.rare_set}): {self.rule}",
+            f"{self.copies.sum():.1f} items expected: {by_copies}",
             "augmented: expected shares of all pixels, rotation leaving some without data",
         ]
 
@@ -152,19 +159,15 @@ class ClassStats:
         values, scenes = np.unique(self.copies, return_counts=True)
         return {f"{value:g}": int(count) for value, count in zip(values[::-1], scenes[::-1], strict=True)}
 
-    def _rule(self) -> OversamplingRule:
-        if self.rule is None:
-            raise UsageError(f"the legend {self.legend.name!r} has not the classes of the oversampling rule")
-        return self.rule
-
 
 def stats(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     *,
     split: str | None = None,
     part: Part = "train",
     rare_set: str | None = None,
     legend: Legend | str | Path | None = None,
+    bands: Sequence[Band] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> ClassStats:
@@ -175,31 +178,24 @@ def stats(
     Args:
         data: a data folder; None: $GEOSEG_DATA, ./data, or the embedded synthetic sample.
         split: as for training; ``seed`` shuffles ratios.
-        rare_set: "text" or "table1" (geoseg.datasets.oversampling.RULES); None takes "text" where the legend has its
-            classes, and else leaves oversampling out.
+        rare_set: "text", "table1" or "shares" (datasets.oversampling); None takes "text" where the legend has its
+            classes, else "shares", and leaves oversampling out where no class is rarer than another.
+        bands: of the images, by number or name; a pixel counts where these have data. None takes all but alpha.
 
     Raises InputError where the data cannot be used or the part is empty, UsageError for a rare set that does not fit.
     """
     dataset = open_dataset(resolve_data(data)[0], legend)
-    rare_set = _resolve_rare_set(rare_set, dataset)
+    named = resolve_rare_set(rare_set, dataset.legend)
     chosen = resolve_split(dataset, split, seed)
     pairs = getattr(chosen, part)
     if not pairs:
         raise UsageError(f"{dataset.root}: the split {chosen.rule} has no {part} scenes")
-    scenes = [LabelledScene(pair, dataset.legend) for pair in pairs]
+    scenes = [LabelledScene(pair, dataset.legend, bands) for pair in pairs]
     looked_through = tqdm(scenes, "looking through", unit="scene", leave=False, disable=not progress)
-    found, augmentation = survey(looked_through, dataset.legend), Augmentation()
-    loss = augmentation.rotate * mean_area_lost(augmentation.degrees)
-    return ClassStats(str(dataset.root), chosen, part, dataset.legend, found, rare_set, loss)
-
-
-def _resolve_rare_set(rare_set: str | None, dataset: Dataset) -> str | None:
-    if rare_set is None:
-        return "text" if RULES["text"].fits(dataset.legend) else None
-    if rare_set not in RULES:
-        raise UsageError(f"rare set {rare_set!r}: there are {', '.join(RULES)}")
-    RULES[rare_set].require_classes(dataset.legend)
-    return rare_set
+    found = survey(looked_through, dataset.legend)
+    if rare_set is not None:
+        find_rule(rare_set, found.scene_counts, dataset.legend)
+    return ClassStats(str(dataset.root), chosen, part, dataset.legend, found, named)
 
 
 def _table(names: Sequence[str], columns: Mapping[str, Sequence[float]], scenes: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 import numpy as np
@@ -34,17 +34,29 @@ class SceneTally:
     """Valid pixels."""
     sums: np.ndarray
     """(C,) float64 sums of each band's valid pixels, raw digital numbers."""
+    squares: np.ndarray
+    """(C,) float64 sums of the squared distances of those to their mean."""
 
     @classmethod
     def of(cls, sample: Sample, undefined: int) -> SceneTally:
         """The tally of a window, and of its pixels of an undefined colour."""
         counts = np.bincount(sample.index[sample.valid], minlength=256)
-        sums = sample.pixels.sum((1, 2), where=sample.valid, dtype=np.float64)
-        return cls(counts, undefined, int(sample.valid.sum()), sums)
+        pixels = int(sample.valid.sum())
+        moments = np.array([_moments(band[sample.valid].astype(np.float64)) for band in sample.pixels])
+        return cls(counts, undefined, pixels, *moments.T)
 
     def __add__(self, other: SceneTally) -> SceneTally:
-        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
-        return SceneTally(*(one + another for one, another in pairs))
+        pixels = self.pixels + other.pixels
+        # Chan, Golub and LeVeque 1983: exact where plain sums of squares cancel, as far from 0 they do.
+        apart = self.sums / max(self.pixels, 1) - other.sums / max(other.pixels, 1)
+        between = apart**2 * self.pixels * other.pixels / max(pixels, 1)
+        return SceneTally(
+            self.counts + other.counts,
+            self.undefined + other.undefined,
+            pixels,
+            self.sums + other.sums,
+            self.squares + other.squares + between,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,10 +73,14 @@ class Survey:
     """Mean of the valid pixels of each band, raw digital numbers."""
     gsds: tuple[float, ...]
     """Ground sampling distances in metres per pixel, of the scenes that have one."""
+    band_deviations: tuple[float, ...] = ()
+    """Standard deviation of the valid pixels of each band, raw digital numbers."""
+    scenes: tuple[SceneTally, ...] = ()
+    """What each scene holds."""
 
     @property
     def gsd(self) -> float | None:
-        """Their median, None where no scene has one."""
+        """The median of ``gsds``, None where no scene has one."""
         return float(np.median(self.gsds)) if self.gsds else None
 
     @property
@@ -78,10 +94,24 @@ class Survey:
         return self.counts / max(self.counts.sum(), 1)
 
 
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Sum of some values, and sum of their squared distances to their mean."""
+    total = values.sum()
+    values -= total / max(values.size, 1)
+    return total, values @ values
+
+
 def tally(scene: LabelledScene) -> SceneTally:
     """Look through a scene window by window."""
     windows = blocks(scene.grid.shape, WINDOW)
     return reduce(operator.add, (SceneTally.of(*scene.read(window)) for window in windows))
+
+
+def tally_sample(sample: Sample, undefined: int) -> SceneTally:
+    """The same of a whole scene that is read already: by the same windows, so that sums of floats are the same too."""
+    windows = blocks(sample.valid.shape, WINDOW)
+    parts = (Sample(*(part[..., *window.slices] for part in sample)) for window in windows)
+    return replace(reduce(operator.add, (SceneTally.of(part, 0) for part in parts)), undefined=undefined)
 
 
 def survey(
@@ -115,4 +145,6 @@ def survey(
         whole.undefined,
         tuple(float(value) for value in whole.sums / max(whole.pixels, 1)),
         tuple(distance for distance in distances if distance is not None),
+        tuple(float(value) for value in np.sqrt(whole.squares / max(whole.pixels, 1))),
+        found,
     )

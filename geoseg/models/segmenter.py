@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.errors import InputError, ModelError
+from geoseg.errors import InputError, ModelError, UsageError
 from geoseg.legend import Legend
 from geoseg.models.decoder import DECODERS, DecoderName, Norm
+from geoseg.models.normalisation import Normalisation, TileBatch, stretch_tensor
 from geoseg.models.unet import UNet
+from geoseg.scaling import EIGHT_BITS, Scaling
 
 PLAIN = "plain"
 """The encoder of the paper's own U-Net; any other name is timm's."""
@@ -32,16 +34,19 @@ class SegmenterConfig:
     """Number of input bands."""
     band_numbers: tuple[int, ...] = ()
     """Which bands of the training rasters they were, from 1; empty where that was not recorded."""
+    band_names: tuple[str, ...] = ()
+    """What the training rasters call them; empty where they have no names, or not the same ones."""
     dtype: str = "uint8"
-    """numpy name of the pixels' dtype; another dtype would need a declared scaling."""
-    scale: float = 1 / 255
-    """Pixels are multiplied by this, and then ..."""
+    """numpy name of the training pixels' dtype."""
+    scaling: Scaling = EIGHT_BITS
+    """How raw pixels become 0 to 1; and then ..."""
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     """... less the mean and ..."""
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     """... divided by the standard deviation of each band, both on the scaled range."""
     fill: tuple[float, ...] = (0.0, 0.0, 0.0)
-    """Band means of the training pixels, raw digital numbers: what stands in for invalid pixels."""
+    """Band means of the training pixels, which stand in for invalid ones: raw digital numbers, or on the scaled range
+    where each raster is scaled by itself."""
     width: int = 64
     """Channels of the plain U-Net's first block."""
     norm: Norm = "none"
@@ -61,17 +66,19 @@ class SegmenterConfig:
         per_band = {len(self.mean), len(self.std), len(self.fill)}
         if per_band != {self.bands}:
             raise ModelError(f"normalisation for {sorted(per_band)} bands in a model of {self.bands}")
-        numbers = (self.scale, *self.mean, *self.std, *self.fill)
-        if not np.isfinite(numbers).all() or min(self.std) <= 0:
+        if not np.isfinite((*self.mean, *self.std, *self.fill)).all() or min(self.std) <= 0:
             raise ModelError("the model's normalisation is not finite, or its standard deviation not above 0")
         if not isinstance(self.encoder, str) or self.norm not in ("none", "batch", "group"):
             raise ModelError(f"the model's encoder {self.encoder!r} or norm {self.norm!r} is none that geoseg knows")
         if self.decoder not in DECODERS or (self.encoder, self.decoder) == (PLAIN, "nearest"):
             raise ModelError(f"the model's decoder {self.decoder!r} is none that geoseg knows for {self.encoder}")
-        if self.band_numbers and len(self.band_numbers) != self.bands:
-            raise ModelError(f"{len(self.band_numbers)} band numbers for {self.bands} bands")
-        if self.dtype != "uint8":
-            raise ModelError(f"models of {self.dtype} pixels are not supported; train on uint8 rasters")
+        for what in ("band_numbers", "band_names"):
+            if getattr(self, what) and len(getattr(self, what)) != self.bands:
+                raise ModelError(f"{len(getattr(self, what))} {what.replace('_', ' ')} for {self.bands} bands")
+        if np.dtype(self.dtype).kind not in "iuf":
+            raise ModelError(f"models of {self.dtype} pixels are not supported; train on whole numbers or floats")
+        if self.scaling.bounds:
+            self.scaling.of_bands(self.bands)
         if self.gsd is not None and not 0 < self.gsd < float("inf"):
             raise ModelError(f"the ground sampling distance is above 0, got {self.gsd} m")
         if min(self.window, self.size, self.width) < 1:
@@ -89,32 +96,26 @@ class SegmenterConfig:
         """Read back what ``to_dict`` gave; raises ModelError."""
         try:
             per_band = {name: tuple(float(v) for v in record[name]) for name in ("mean", "std", "fill")}
-            numbers = tuple(int(n) for n in record.get("band_numbers", ()))
-            whole = {**record, **per_band, "band_numbers": numbers, "provenance": dict(record["provenance"])}
-            return cls(**{**whole, "legend": Legend.from_dict(record["legend"])})
-        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+            bands = {
+                "band_numbers": tuple(int(n) for n in record.get("band_numbers", ())),
+                "band_names": tuple(str(n) for n in record.get("band_names", ())),
+            }
+            whole = _with_scaling(record) | per_band | bands | {"provenance": dict(record["provenance"])}
+            return cls(**(whole | {"legend": Legend.from_dict(record["legend"])}))
+        except (KeyError, TypeError, ValueError, AttributeError, InputError, UsageError) as error:
             raise ModelError(f"the model's record cannot be read ({error}); was it made by a newer geoseg?") from error
 
 
-class TileBatch(NamedTuple):
-    """All that a segmenter sees of a batch of tiles."""
-
-    pixels: Tensor
-    """(N, C, H, W) in the scenes' own dtype, raw digital numbers."""
-    valid: Tensor
-    """(N, H, W) bool, True where there is data."""
-
-    def to(self, device: torch.device) -> TileBatch:
-        """The same batch on a device."""
-        return TileBatch(*(part.to(device, non_blocking=True) for part in self))
+def _with_scaling(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's record with its scaling; until there was one, pixels were multiplied by a "scale"."""
+    rest = {key: value for key, value in record.items() if key not in ("scale", "scaling")}
+    if "scaling" in record:
+        return rest | {"scaling": Scaling.from_dict(record["scaling"])}
+    return rest | {"scaling": Scaling("range", ((0.0, 1 / record["scale"]),))}
 
 
 class Segmenter(nn.Module):
     """Network, legend and normalisation in one: raw pixels in, logits out."""
-
-    fill: Tensor
-    gain: Tensor
-    offset: Tensor
 
     def __init__(self, config: SegmenterConfig, network: nn.Module | None = None) -> None:
         """A segmenter of the network that the config describes: ``network`` where it is built already."""
@@ -125,11 +126,9 @@ class Segmenter(nn.Module):
         self.network = network or build_network(
             config.encoder, config.bands, config.legend, config.width, config.norm, config.decoder
         )
-        mean, std = np.array(config.mean), np.array(config.std)
-        # (pixel * scale - mean) / std, in two steps instead of three.
-        for name, values in (("fill", config.fill), ("gain", config.scale / std), ("offset", -mean / std)):
-            values = torch.tensor(np.asarray(values), dtype=torch.float32).view(1, -1, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+        self.normalisation = Normalisation(
+            config.scaling, getattr(torch, config.dtype), config.mean, config.std, config.fill
+        )
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -140,7 +139,7 @@ class Segmenter(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.fill.device
+        return self.normalisation.fill.device
 
     def weights_sha256(self) -> str:
         """sha256 of the weights as they are now, in hexadecimal."""
@@ -156,14 +155,22 @@ class Segmenter(nn.Module):
         Invalid pixels enter as the band means. Sides that the network's stride does not divide are padded at the lower
         and right border with the outermost pixels, and the logits cropped again.
         """
-        pixels = torch.where(tiles.valid[:, None], tiles.pixels, self.fill)
-        image = pixels.mul_(self.gain).add_(self.offset)
+        image = self.normalisation(tiles)
         height, width = image.shape[-2:]
         beyond = (0, -width % self.network.stride, 0, -height % self.network.stride)
         if any(beyond):
             image = F.pad(image, beyond, mode="replicate")
         dtype = next(self.network.parameters(), image).dtype
         return self.network(image.to(dtype, memory_format=torch.channels_last))[..., :height, :width]
+
+
+def blank_tiles(config: SegmenterConfig, count: int, shape: tuple[int, int]) -> TileBatch:
+    """Tiles of zeros, all valid, as a network is tried on."""
+    pixels = torch.zeros(count, config.bands, *shape, dtype=getattr(torch, config.dtype))
+    stretch = None
+    if config.scaling.per_raster:
+        stretch = stretch_tensor([((0.0, 1.0),) * config.bands] * count, pixels.dtype)
+    return TileBatch(pixels, torch.ones(count, *shape, dtype=torch.bool), stretch)
 
 
 def build_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,10 +18,14 @@ from geoseg.errors import InputError, ModelError, ResourceError, UsageError
 from geoseg.grid import Window
 from geoseg.models.device import Precision, instruction_set, resolve_device, resolve_precision
 from geoseg.models.inference import Engine, resolve_engine
-from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
+from geoseg.models.segmenter import Segmenter, SegmenterConfig, blank_tiles
 from geoseg.raster.coarse import MOST_READ
 from geoseg.raster.scene import READERS, SceneLike
+from geoseg.raster.stretch import percentile_bounds
+from geoseg.scaling import Bounds, Scaling, as_bounds, same_numbers
 from geoseg.tiling import Lattice
+
+log = logging.getLogger("geoseg")
 
 FORMAT = 3
 """Version of the plan's JSON and of what it means: where the lattice lies and how tiles are blended."""
@@ -60,9 +65,10 @@ class Plan:
     overlaps by v, and shards of height H and width W: the strips that later tiles touch, 8 S v W; the rows that are
     read, (B b + 1) (w + 512) (W + w), and chunks read ahead, 8 (B b + 1) 512 x 2048; four shards of codes and of
     written scores that wait for the writer, 4 (1 + written) H W; the scores of a batch of N, 12 N S w w, and of the
-    block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w, or as many of the tile where that is
-    larger; and where a coarse scene is read, 24 x 2^20 B b of its source and 12 x 2^20 (1 + written) to write. GDAL's
-    cache (64 MiB) comes on top. None of it grows with the scene's height, nor with its width above 12288 px.
+    block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w, or 28 for 21 where a band has over 2
+    bytes, or as many of the tile where that is larger; and where a coarse scene is read, 24 x 2^20 B b of its source
+    and 12 x 2^20 (1 + written) to write. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height,
+    nor with its width above 12288 px.
     """
 
     scene: Mapping[str, Any]
@@ -87,6 +93,8 @@ class Plan:
     """Scores are divided by the training's class weight to this power before the class is chosen."""
     prior_weights: tuple[float, ...] = ()
     """Those weights, one for each scored class."""
+    stretch: Bounds = ()
+    """The scene's own bounds of the scaling, one pair a band; empty where the scaling is the model's."""
 
     @cached_property
     def shards(self) -> list[Window]:
@@ -139,8 +147,9 @@ class Plan:
         rows = pixel * ((height + 512) * (shard_width + width) + 8 * 512 * 2048)
         waiting = 4 * (1 + self.written_scores) * shard_height * shard_width
         scores = (12 * self.numerics.batch_shape[0] * classes + 8) * window
-        larger = max(window, math.prod(self.tile_shape))
-        resampling = 5 * 21 * len(self.scene["bands"]) * larger if self.tile_shape != self.window_shape else 0
+        bands, larger = len(self.scene["bands"]), max(window, math.prod(self.tile_shape))
+        exact = 21 if self.pixel_bytes <= 2 * bands else 28
+        resampling = 5 * exact * bands * larger if self.tile_shape != self.window_shape else 0
         # Of a coarse scene pieces of its source are read, and written in its stead.
         coarse = 6 * READERS * MOST_READ * self.pixel_bytes + 3 * (1 + self.written_scores) * 2048**2
         return int(strips + rows + waiting + scores + resampling + (coarse if "factor" in self.scene else 0))
@@ -160,6 +169,7 @@ class Plan:
             lattice = Lattice(tuple(lattice["shape"]), lattice["side"], lattice["overlap"])
             numerics = Numerics(**{**numerics, "batch_shape": tuple(numerics["batch_shape"])})
             pairs = {key: tuple(record[key]) for key in ("shard_shape", "prior_weights")}
+            pairs["stretch"] = as_bounds(record.get("stretch", ()))
             return cls(**{**record, **pairs, "lattice": lattice, "numerics": numerics})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"not a plan ({error!r})") from error
@@ -180,6 +190,7 @@ def make_plan(
     scores: Scores = "none",
     tta: bool = False,
     prior_correction: float | str | None = None,
+    stretch: Bounds | None = None,
 ) -> Plan:
     """Decide a prediction.
 
@@ -192,6 +203,7 @@ def make_plan(
         tta: see each tile in all eight rotations and reflections.
         prior_correction: the power tau, "auto" for the one that validation found, None for no correction. See
             resolve_prior.
+        stretch: what become 0 and 1 where the model scales each raster by itself; None looks it up in the scene.
 
     Raises InputError where the scene does not fit the model, ModelError where the model lacks what is asked for,
     UsageError where the numbers contradict each other.
@@ -226,6 +238,7 @@ def make_plan(
         tta=tta,
         prior_tau=tau,
         prior_weights=weights,
+        stretch=resolve_stretch(scene, config, stretch),
     )
 
 
@@ -304,17 +317,42 @@ def _two_largest_overlaps(lattice: Lattice) -> list[int]:
 
 
 def require_fit(scene: SceneLike, config: SegmenterConfig) -> None:
-    """Raise InputError unless the scene's bands and dtype are those the model was trained on."""
+    """Raise InputError unless the scene has as many bands as the model takes, of pixels that mean the same."""
     if len(scene.bands) != config.bands:
         many = len(scene.bands) > config.bands
         choice = ",".join(str(number) for number in config.band_numbers or range(1, config.bands + 1))
         remedy = f"choose them, for example --bands {choice}" if many else "take a raster that has them all"
         raise InputError(f"{scene.name}: has {len(scene.bands)} band(s), the model takes {config.bands}; {remedy}")
-    if scene.dtype != config.dtype:
+    if np.dtype(scene.dtype).kind not in "iuf":
+        raise InputError(f"{scene.name}: pixels are {scene.dtype}, not whole numbers or floats")
+    if not config.scaling.per_raster and not same_numbers(scene.dtype, config.dtype):
         raise InputError(
-            f"{scene.name}: pixels are {scene.dtype}, the model takes {config.dtype}; scale the raster first, "
-            "for example: gdal_translate -ot Byte -scale MIN MAX 0 255 IN.tif OUT.tif"
+            f"{scene.name}: pixels are {scene.dtype}, the model takes {config.dtype} scaled by {config.scaling}; "
+            f"{_remedy(config.dtype)}, or train with --scaling percentile, which takes any dtype"
         )
+
+
+def _remedy(dtype: str) -> str:
+    if dtype == "uint8":
+        return "scale the raster first, for example: gdal_translate -ot Byte -scale MIN MAX 0 255 IN.tif OUT.tif"
+    return f"take a raster of {dtype} as in training"
+
+
+def resolve_stretch(scene: SceneLike, config: SegmenterConfig, given: Bounds | None = None) -> Bounds:
+    """The bounds of a scene where the model scales each raster by itself, looked up unless given; else none.
+
+    Raises UsageError where bounds are given that the model has no use for, or not one pair a band.
+    """
+    if not config.scaling.per_raster:
+        if given:
+            raise UsageError(f"the model scales every raster alike, by {config.scaling}; leave the stretch out")
+        return ()
+    if given is not None:
+        return Scaling("range", as_bounds(given)).of_bands(config.bands)
+    found = percentile_bounds(scene, config.scaling.percentiles)
+    pairs = ", ".join(f"{low:.6g} to {high:.6g}" for low, high in found)
+    log.info("%s: scaled by %s: %s", scene.name, config.scaling, pairs)
+    return found
 
 
 def _resolve_batch(wanted: int | None, segmenter: Segmenter, tile_shape: tuple[int, int], lattice: Lattice) -> int:
@@ -330,8 +368,7 @@ def _tiles_that_fit(segmenter: Segmenter, tile_shape: tuple[int, int]) -> int:
     device = segmenter.device
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    pixels = torch.zeros(1, segmenter.config.bands, *tile_shape, dtype=torch.uint8, device=device)
-    segmenter(TileBatch(pixels, torch.ones(1, *tile_shape, dtype=torch.bool, device=device)))
+    segmenter(blank_tiles(segmenter.config, 1, tile_shape).to(device))
     one = max(torch.cuda.max_memory_allocated(device) - before, 1)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)

@@ -26,27 +26,31 @@ from geoseg.errors import InputError, UsageError
 from geoseg.grid import Grid
 from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
-from geoseg.models.segmenter import Segmenter
+from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
+from geoseg.prediction.bands import open_file, open_mosaic
 from geoseg.prediction.ground import matched, resolve_gsd, say_if_unlike
 from geoseg.prediction.journal import Journal
 from geoseg.prediction.native import native_results
-from geoseg.prediction.plan import Plan, Scores, make_plan, with_half_the_batch
+from geoseg.prediction.plan import Plan, Scores, make_plan, require_fit, resolve_stretch, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
+from geoseg.raster.bands import Band
 from geoseg.raster.clipped import clipped
 from geoseg.raster.coarse import source_of
 from geoseg.raster.interest import AreaOfInterest
-from geoseg.raster.mosaic import MosaicScene
+from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+from geoseg.source import OpeningPolicy, Source
 
 log = logging.getLogger("geoseg")
 
 Pending = Callable[[], ShardResult]
-AnyScene = str | Path | Sequence[str | Path] | np.ndarray | rasterio.DatasetReader | SceneLike
+AnyFile = str | Path | Source
+AnyScene = AnyFile | Sequence[AnyFile] | np.ndarray | rasterio.DatasetReader | SceneLike
 """What stands for a scene: a raster file, several of a mosaic, an array, an open dataset, or a scene."""
 
 
@@ -142,7 +146,7 @@ def predict(
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
     scores: Scores = "none",
     scores_output: str | Path | None = None,
@@ -156,19 +160,19 @@ def predict(
     """Label every pixel of a scene.
 
     Args:
-        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), a Scene, or with ``mosaic`` a list
-            of raster files.
+        scene: a raster file by its path or URL, or as a Source, which says what may be opened; an open rasterio
+            dataset, an array (C, H, W) or (H, W), a Scene, or with ``mosaic`` a list of raster files.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
-        bands: band numbers from 1 of a raster file; None takes all but alpha, or those the model was trained on where
-            they were chosen. Arrays and Scenes are taken as they are.
+        bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
+            (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
         resume: go on with what an earlier run of the same plan finished.
         progress: show a bar on stderr.
         options: mosaic, aoi, bbox, bbox_crs, gsd and match_gsd, as ``planned`` explains; window, size, overlap, device,
-            precision, engine, batch_size, shard_shape, tta and prior_correction, as make_plan explains.
+            precision, engine, batch_size, shard_shape, tta, prior_correction and stretch, as make_plan explains.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
@@ -177,8 +181,8 @@ def predict(
         files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
         # A run stopped between putting the map in its place and forgetting its parts has written what is there.
         files.check(replacing=resume)
-        for path in source_files(scene):
-            require_other_file(path, files.output)
+        for file in source_files(scene):
+            require_other_file(file, files.output)
         if (scores == "none") != (scores_output is None):
             raise UsageError("scores need both what to write and the file to write it to")
     elif resume or cog or creation_options or scores_output:
@@ -193,7 +197,7 @@ def predict_strips(
     scene: AnyScene,
     model: str | Path | Segmenter,
     *,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
     **options: Any,
 ) -> Iterator[ShardResult]:
@@ -212,7 +216,7 @@ def predict_strips(
 def planned(
     scene: AnyScene,
     model: str | Path | Segmenter,
-    bands: Sequence[int] | None,
+    bands: Sequence[Band] | None,
     nodata_rule: NodataRule = "all",
     *,
     mosaic: bool = False,
@@ -239,9 +243,11 @@ def planned(
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
     config = segmenter.config
-    with evaluating(segmenter), open_scene(scene, resolve_bands(bands, segmenter), nodata_rule, mosaic) as opened:
-        asked = clipped(opened, aoi, bbox, bbox_crs)
-        gsd = resolve_gsd(opened, gsd)
+    with evaluating(segmenter), open_scene(scene, config, bands, nodata_rule, mosaic) as opened:
+        require_fit(opened, config)
+        asked, gsd = clipped(opened, aoi, bbox, bbox_crs), resolve_gsd(opened, gsd)
+        # Of the whole raster, whatever is made of it next.
+        options["stretch"] = resolve_stretch(opened, config, options.get("stretch"))
         if match_gsd:
             lengths = {name: options.pop(name, None) for name in ("window", "size", "overlap")}
             asked, lengths = matched(asked, config, gsd, **lengths)
@@ -369,37 +375,44 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
         raise InputError(f"{scene.name}: was changed while it was read; predict it again")
 
 
-def source_files(scene: AnyScene) -> tuple[str | Path, ...]:
+def source_files(scene: AnyScene) -> tuple[AnyFile, ...]:
     """The raster files that stand for a scene; none where something else does."""
-    if isinstance(scene, (str, Path)):
+    if isinstance(scene, (str, Path, Source)):
         return (scene,)
     return tuple(scene) if isinstance(scene, (list, tuple)) else ()
 
 
 def open_scene(
-    scene: AnyScene, bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all", mosaic: bool = False
+    scene: AnyScene,
+    config: SegmenterConfig,
+    bands: Sequence[Band] | None = None,
+    nodata_rule: NodataRule = "all",
+    mosaic: bool = False,
 ) -> SceneLike:
-    """A scene from whatever stands for one."""
+    """A scene from whatever stands for one; of a file the bands that a model takes."""
     files = source_files(scene)
     if mosaic and not files:
         raise UsageError("a mosaic is made of raster files; give their paths")
     if len(files) > 1 and not mosaic:
         raise UsageError(f"{len(files)} files are one scene as a mosaic only: mosaic=True, or predict each of them")
     if files:
-        return MosaicScene(files, bands, nodata_rule) if mosaic else Scene(files[0], bands, nodata_rule)
+        opener = partial(open_mosaic, files) if mosaic else partial(open_file, files[0])
+        return opener(config, bands, nodata_rule)
     if isinstance(scene, rasterio.vrt.WarpedVRT):
         raise InputError(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
         )
     if isinstance(scene, rasterio.io.DatasetReader):
-        return Scene(scene.name, bands, nodata_rule)
+        # Whoever opened it chose its format.
+        policy = OpeningPolicy(drivers=() if scene.driver in (*DRIVERS, "VRT") else (scene.driver,))
+        return open_file(Source(scene.name, policy), config, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
 
 def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     """Tags that say how a class raster was made: no clock and no duration, so that equal runs give equal files."""
     settings = {"lattice": asdict(plan.lattice), "size": plan.size, "numerics": asdict(plan.numerics)}
-    settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau}
+    settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau} | ({"stretch": plan.stretch} if plan.stretch else {})
     trained = segmenter.config.provenance
     settings |= {key: plan.scene[key] for key in ("factor",) if key in plan.scene}
     area = plan.scene.get("area") or plan.scene.get("source", {}).get("area")
@@ -417,9 +430,10 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     } | ({"GEOSEG_AREA": json.dumps(asked, sort_keys=True)} if asked else {})
 
 
-def require_other_file(scene: str | Path, output: str | Path) -> None:
+def require_other_file(scene: str | Path | Source, output: str | Path) -> None:
     """Raise UsageError where the output is the scene itself, under whatever name."""
-    if Path(output).exists() and Path(scene).exists() and Path(scene).samefile(output):
+    source = Source.of(scene)
+    if source.local and Path(output).exists() and source.exists() and Path(source).samefile(output):
         raise UsageError(f"{output}: is the scene itself; give the map another name")
 
 
@@ -432,9 +446,3 @@ def evaluating(segmenter: Segmenter) -> Iterator[None]:
         yield
     finally:
         segmenter.train(was_training)
-
-
-def resolve_bands(bands: Sequence[int] | None, segmenter: Segmenter) -> Sequence[int] | None:
-    """The bands asked for; else the model's own where it was trained on chosen ones; else None, for all but alpha."""
-    trained = segmenter.config.band_numbers
-    return trained if bands is None and trained != tuple(range(1, len(trained) + 1)) else bands

@@ -21,7 +21,8 @@ from geoseg.grid import Window
 from geoseg.legend import NO_CLASS, NODATA, Legend
 from geoseg.models.device import instruction_set, pinned, resolve_device, to_host
 from geoseg.models.inference import InferenceEngine, for_inference
-from geoseg.models.segmenter import Segmenter, TileBatch
+from geoseg.models.normalisation import TileBatch, as_signed, stretch_tensor
+from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load, model_sha256
 from geoseg.prediction.plan import Plan, Scores, model_identity
 from geoseg.prediction.stitching import ScoredBlock, Stitcher, rank
@@ -226,7 +227,8 @@ def tile_scores(tiles: Sequence[Tile], plan: Plan, engine: InferenceEngine) -> T
     views = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
     total = None
     for turns, mirrored in views:
-        seen = TileBatch(*(_turn(part, turns, mirrored) for part in batch))
+        pixels, valid = (_turn(part, turns, mirrored) for part in (as_signed(batch.pixels), batch.valid))
+        seen = batch._replace(pixels=pixels.view(batch.pixels.dtype), valid=valid)
         scores = _softmax(_turn_back(engine(seen), turns, mirrored), plan, engine)
         total = scores if total is None else total.add_(scores)
     return total.div_(len(views))
@@ -263,7 +265,8 @@ def _collate(tiles: Sequence[Tile], plan: Plan, device: torch.device) -> TileBat
     valid = np.zeros((count, height, width), bool)
     for place, tile in enumerate(tiles):
         pixels[place], valid[place] = tile.pixels, tile.seen
-    return TileBatch(*(pinned(torch.from_numpy(part), device) for part in (pixels, valid)))
+    pixels, valid = (pinned(torch.from_numpy(part), device) for part in (pixels, valid))
+    return TileBatch(pixels, valid, stretch_tensor([plan.stretch] * count, pixels.dtype) if plan.stretch else None)
 
 
 def open_planned(plan: Plan) -> SceneLike:

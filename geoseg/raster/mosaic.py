@@ -14,8 +14,10 @@ from affine import Affine
 
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
+from geoseg.raster.bands import Band, same_name
 from geoseg.raster.resample import area
 from geoseg.raster.scene import NodataRule, Scene, SceneLike, window_in
+from geoseg.source import Source
 
 OPEN = 16
 """Files that each reading thread keeps open."""
@@ -30,28 +32,28 @@ class MosaicScene(SceneLike):
     their pixels coincide. Of each file only its place is kept; at most OPEN per thread are open. Picklable.
 
     Args:
-        paths: the files, in the order in which they count.
-        bands: band numbers from 1 of each; None takes every band but alpha.
+        files: paths, URLs or Sources, in the order in which they count.
+        bands: of each file, as Scene takes them.
         nodata_rule: as Scene has it.
 
     Raises InputError as Scene does; GridMismatch where a file is not on the first one's lattice, with its difference.
     """
 
     def __init__(
-        self, paths: Sequence[str | Path], bands: Sequence[int] | None = None, nodata_rule: NodataRule = "all"
+        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
     ) -> None:
-        if not paths:
+        if not files:
             raise UsageError("a mosaic is made of one file at least")
-        self.paths, self.nodata_rule = tuple(paths), nodata_rule
+        self.sources, self.nodata_rule = tuple(map(Source.of, files)), nodata_rule
         self._local, self._lock, self._opened = threading.local(), threading.Lock(), set()
-        with Scene(self.paths[0], bands, nodata_rule) as first:
+        with Scene(self.sources[0], bands, nodata_rule) as first:
             self.bands, self.dtype, self.block_shape = first.bands, first.dtype, first.block_shape
             self.sequential = first.sequential
         _require_place(first)
         corners = [(0, 0)]
         shapes = [first.grid.shape]
-        for path in self.paths[1:]:
-            with Scene(path, bands, nodata_rule) as scene:
+        for source in self.sources[1:]:
+            with Scene(source, bands, nodata_rule) as scene:
                 corners.append(_place(scene, first))
                 shapes.append(scene.grid.shape)
                 self.sequential |= scene.sequential
@@ -62,10 +64,10 @@ class MosaicScene(SceneLike):
         row, col = (int(value) for value in origin)
         transform = first.grid.transform @ Affine.translation(col, row) if origin.any() else first.grid.transform
         self.grid = Grid(first.grid.crs, transform, tuple(int(length) for length in stop - origin))
-        self.name = _named(first.name, len(self.paths))
+        self.name = _named(first.name, len(self.sources))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MosaicScene, (self.paths, self.bands, self.nodata_rule)
+        return MosaicScene, (self.sources, self.bands, self.nodata_rule)
 
     def __enter__(self) -> MosaicScene:
         return self
@@ -106,7 +108,7 @@ class MosaicScene(SceneLike):
 
     def describe(self) -> dict[str, Any]:
         """What Scene.describe says of each file."""
-        files = [self._scene(number).describe() for number in range(len(self.paths))]
+        files = [self._scene(number).describe() for number in range(len(self.sources))]
         name = _named(files[0]["name"], len(files))
         what = {"kind": "mosaic", "name": name, "bands": list(self.bands), "nodata_rule": self.nodata_rule}
         return what | {"files": files}
@@ -137,7 +139,7 @@ class MosaicScene(SceneLike):
         if number not in scenes:
             if len(scenes) >= OPEN:
                 self._forget(scenes.popitem(last=False)[1])
-            scenes[number] = Scene(self.paths[number], self.bands, self.nodata_rule)
+            scenes[number] = Scene(self.sources[number], self.bands, self.nodata_rule)
             with self._lock:
                 self._opened.add(scenes[number])
         scenes.move_to_end(number)
@@ -168,6 +170,10 @@ def _place(scene: Scene, first: Scene) -> tuple[int, int]:
             f"{scene.name}: has {len(scene.bands)} band(s) of {scene.dtype}, {first.name} {len(first.bands)} of "
             f"{first.dtype}; a mosaic has one kind: choose common bands with --bands, or convert the file"
         )
+    names = zip(scene.band_names, first.band_names, strict=True)
+    if differing := [(other, name) for other, name in names if other and name and not same_name(other, name)]:
+        other, name = differing[0]
+        raise InputError(f"{scene.name}: has a band {other} where {first.name} has {name}; choose with --bands by name")
     if scene.grid.crs != first.grid.crs:
         theirs, ours = (grid.crs.to_string() if grid.crs else "no CRS" for grid in (scene.grid, first.grid))
         raise GridMismatch(f"{scene.name}: is in {theirs}, {first.name} in {ours}; {_remedy(first)}")

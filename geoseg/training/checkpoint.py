@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from geoseg.errors import UsageError
-from geoseg.models.segmenter import Segmenter
+from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import WEIGHTS_PREFIX, read_model_file, save_segmenter
 from geoseg.training.optimiser import MovingAverage, load_optimiser, optimiser_tensors
 from geoseg.training.run import Run
@@ -77,7 +77,8 @@ def load_checkpoint(
     Raises UsageError where its data or settings were others, or it has made more steps already.
     """
     record, tensors = read_model_file(run.last)
-    _require_same(run, record["config"], segmenter.config.to_dict())
+    # By way of the config: one that an older geoseg wrote is brought up to date.
+    _require_same(run, SegmenterConfig.from_dict(record["config"]).to_dict(), segmenter.config.to_dict())
     if record["step"] > steps:
         raise UsageError(f"{run.folder}: has made {record['step']} steps already, more than {steps}")
     segmenter.load_state_dict({n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)})

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from geoseg.errors import UsageError
+from geoseg.scaling import Bounds, Kind, Scaling, as_bounds, as_pair
 from geoseg.training.losses import require_gamma
 from geoseg.training.region import RegionLoss
 
@@ -15,8 +16,13 @@ ABOVE_ZERO = ("epochs", "steps", "batch_size", "accumulate", "lr", "encoder_lr",
 ABOVE_ZERO += ("width", "window", "size", "gsd")
 CHOICES = {"loss": ("ce", "focal"), "region_loss": ("none", "dice", "lovasz"), "norm": ("none", "batch", "group")}
 CHOICES |= {"class_weights": ("median", "sqrt", "none"), "normalise": ("none", "imagenet")}
-CHOICES |= {"rare_set": ("text", "table1"), "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine")}
+CHOICES |= {"scaling": (None, "range", "statistics", "percentile")}
 CHOICES |= {"decoder": ("transposed", "nearest")}
+CHOICES |= {
+    "rare_set": ("text", "table1", "shares"),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,13 @@ class TrainingSettings:
     """A run or model file of geoseg to start from, with its normalisation; other classes get a new last layer."""
     normalise: Literal["none", "imagenet"] = "none"
     """What pixels on the range 0 to 1 are brought to: themselves, or what encoders were pretrained with."""
+    scaling: Kind | None = None
+    """How pixels come to the range 0 to 1 (geoseg.scaling); None: as ``scale`` or ``percentiles`` have it, else range 0
+    to 255 for uint8 and statistics for others."""
+    scale: Bounds | None = None
+    """(low, high) for all bands, or one pair a band, of the scaling range."""
+    percentiles: tuple[float, float] | None = None
+    """Of the scaling percentile; None takes 2 and 98."""
     norm: Literal["none", "batch", "group"] = "none"
     """Normalisation in the plain U-Net, and in the decoder on other encoders."""
     width: int = 64
@@ -59,8 +72,9 @@ class TrainingSettings:
     """Flips, rotation and colour jitter: of every sample, but of oversampled scenes not of the first copy."""
     oversample: bool = False
     """Repeat scenes by the classes they show, as datasets.oversampling explains."""
-    rare_set: Literal["text", "table1"] = "text"
-    """What the rule of oversampling counts as rare: as the paper's text says, or with barren, as its Table 1 needs."""
+    rare_set: Literal["text", "table1", "shares"] = "text"
+    """What oversampling counts as rare: as the paper's text says, with barren as its Table 1 needs, or by the shares of
+    the training pixels, of any legend."""
     balance_crops: bool = False
     """Place every other window on a pixel of a class drawn evenly, as datasets.balance explains."""
     epochs: int = 30
@@ -98,17 +112,19 @@ class TrainingSettings:
                 raise UsageError(f"--{name.replace('_', '-')} is larger than 0, got {value}")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} is one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                option, known = name.replace("_", "-"), ", ".join(filter(None, allowed))
+                raise UsageError(f"--{option} is one of {known}, got {getattr(self, name)!r}")
         for name in ("weight_decay", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} is 0 or more, got {getattr(self, name)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"--ema is a decay between 0 and 1, such as 0.999, got {self.ema}")
+        self._check_scaling()
         if self.encoder_lr is not None and self.encoder == "plain":
             raise UsageError("--encoder-lr is of a timm encoder; the plain U-Net has one learning rate, --lr")
-        if self.init and (self.encoder_weights, self.normalise) != ("none", "none"):
-            raise UsageError("--init brings its weights and normalisation; leave --encoder-weights and --normalise out")
+        if self.init and (self.encoder_weights, self.normalise, self.scaling_kind) != ("none", "none", None):
+            own = "--encoder-weights, --normalise and --scaling"
+            raise UsageError(f"--init brings its weights, scaling and normalisation; leave {own} out")
         require_gamma(self.gamma)
         if self.encoder != "plain" and self.width != TrainingSettings.width:
             raise UsageError(f"--width is of the plain U-Net; the encoder {self.encoder} has widths of its own")
@@ -120,6 +136,24 @@ class TrainingSettings:
             raise UsageError("--balance-crops is of windows; add --window")
         if not self.oversample and self.rare_set != TrainingSettings.rare_set:
             raise UsageError("--rare-set is of oversampling; add --oversample")
+
+    def _check_scaling(self) -> None:
+        for name, read in (("scale", as_bounds), ("percentiles", as_pair)):
+            if getattr(self, name) is not None:
+                # JSON has lists.
+                object.__setattr__(self, name, read(getattr(self, name)))
+        for option, values, kind in (("scale", self.scale, "range"), ("percentiles", self.percentiles, "percentile")):
+            if values and self.scaling_kind != kind:
+                raise UsageError(f"--{option} is of --scaling {kind}, not {self.scaling_kind}")
+        if self.scale:
+            Scaling("range", self.scale)
+        if self.percentiles:
+            Scaling("percentile", percentiles=self.percentiles)
+
+    @property
+    def scaling_kind(self) -> Kind | None:
+        """The scaling that was asked for, by its name or by its values."""
+        return self.scaling or ("range" if self.scale else "percentile" if self.percentiles else None)
 
     @property
     def focusing(self) -> float:
@@ -155,15 +189,15 @@ PRESETS: dict[str, TrainingSettings] = {
         encoder_weights="imagenet",
         normalise="imagenet",
         norm="batch",
-        class_weights="sqrt",
+        class_weights="none",
         window=1024,
         augment=True,
+        balance_crops=True,
         batch_size=4,
         optimizer="adamw",
         lr=1e-3,
         encoder_lr=1e-4,
         weight_decay=0.01,
-        schedule="cosine",
         warmup=0.05,
         clip=1.0,
         ema=0.999,

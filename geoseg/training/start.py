@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from geoseg.legend import Legend
 from geoseg.models.encoder_weights import load_encoder_weights, pretrained_statistics
 from geoseg.models.segmenter import SegmenterConfig, build_network
 from geoseg.models.storage import load, model_file, read_record
+from geoseg.scaling import Scaling, same_numbers
 from geoseg.training.settings import TrainingSettings
 
 log = logging.getLogger("geoseg")
@@ -25,12 +27,16 @@ class Start(NamedTuple):
     network: nn.Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    scaling: Scaling | None
+    """That of the model it starts from; None where the run chooses its own."""
     provenance: dict[str, Any]
     """What the model's record says of the model it started from."""
 
 
-def start(settings: TrainingSettings, bands: int, legend: Legend, begun: SegmenterConfig | None = None) -> Start:
-    """The start of a run. Of one that goes on (``begun``) only the shape: its weights are read later.
+def start(
+    settings: TrainingSettings, bands: int, legend: Legend, begun: SegmenterConfig | None = None, dtype: str = "uint8"
+) -> Start:
+    """The start of a run on pixels of a dtype. Of one that goes on (``begun``) only the shape: its weights come later.
 
     Raises ModelError where weights cannot be had or do not fit, UsageError where the bands are not those of ``begun``.
     """
@@ -40,26 +46,26 @@ def start(settings: TrainingSettings, bands: int, legend: Legend, begun: Segment
         if begun.bands != bands:
             raise UsageError(f"the run was begun with {begun.bands} bands, not {bands}; choose them with --bands")
         init = begun.provenance.get("init")
-        return Start(network, begun.mean, begun.std, {"init": init} if init else {})
+        return Start(network, begun.mean, begun.std, begun.scaling, {"init": init} if init else {})
     if settings.init:
-        return _from_model(network, settings.init, bands, legend)
+        return _from_model(network, settings.init, bands, legend, dtype)
     if settings.encoder_weights != "none":
         load_encoder_weights(network, settings.encoder, settings.encoder_weights)
-    return Start(network, *normalisation(settings, bands), {})
+    return Start(network, *normalisation(settings, bands), None, {})
 
 
 def normalisation(settings: TrainingSettings, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each band on the range 0 to 1.
 
-    "imagenet" takes those that the encoder was pretrained with; for another number of bands than three their means, as
-    its first layer is then made of the means over red, green and blue.
+    "imagenet" takes those that the encoder was pretrained with: for more or fewer bands than three as timm makes its
+    first layer, red, green and blue in turn, and for one band their means, as that layer is then their sum.
     """
     if settings.normalise == "none":
         return (0.0,) * bands, (1.0,) * bands
     mean, std = pretrained_statistics(settings.encoder)
-    if bands != 3:
-        mean, std = (sum(mean) / 3,) * bands, (sum(std) / 3,) * bands
-    return mean, std
+    if bands == 1:
+        return (sum(mean) / 3,), (sum(std) / 3,)
+    return tuple(islice(cycle(mean), bands)), tuple(islice(cycle(std), bands))
 
 
 def like_the_model(options: dict[str, Any]) -> dict[str, Any]:
@@ -77,10 +83,12 @@ def like_the_model(options: dict[str, Any]) -> dict[str, Any]:
     return own | shape | given | {"init": str(options["init"])}
 
 
-def _from_model(network: nn.Module, path: str | Path, bands: int, legend: Legend) -> Start:
+def _from_model(network: nn.Module, path: str | Path, bands: int, legend: Legend, dtype: str) -> Start:
     model, file = load(path), model_file(path)
     if model.config.bands != bands:
         raise ModelError(f"{file}: takes {model.config.bands} band(s), the images give {bands}; choose with --bands")
+    if not model.config.scaling.per_raster and not same_numbers(model.config.dtype, dtype):
+        raise ModelError(f"{file}: takes {model.config.dtype} pixels, the images have {dtype}; train without --init")
     weights = model.network.state_dict()
     if model.legend.names != legend.names:
         knows, wanted = ", ".join(model.legend.names), ", ".join(legend.names)
@@ -88,4 +96,4 @@ def _from_model(network: nn.Module, path: str | Path, bands: int, legend: Legend
         weights |= {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
     network.load_state_dict(weights)
     origin = {"file": file.name, "weights_sha256": model.weights_sha256()}
-    return Start(network, model.config.mean, model.config.std, {"init": origin})
+    return Start(network, model.config.mean, model.config.std, model.config.scaling, {"init": origin})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -21,20 +22,23 @@ from tqdm import tqdm
 import geoseg
 from geoseg.datasets.augmentation import Augmentation, SampleBatch
 from geoseg.datasets.cache import open_cache
-from geoseg.datasets.dataset import Dataset, Pair, open_dataset
+from geoseg.datasets.dataset import Dataset, open_dataset
 from geoseg.datasets.feed import Feed
-from geoseg.datasets.oversampling import RULES
+from geoseg.datasets.oversampling import find_rule, resolve_rare_set
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
-from geoseg.errors import InputError, ModelError, ResourceError, UsageError
+from geoseg.errors import ModelError, ResourceError, UsageError
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.models.device import autocast, resolve_device, resolve_precision
 from geoseg.models.inference import has_compiler
-from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
+from geoseg.models.normalisation import TileBatch
+from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
+from geoseg.raster.bands import Band
+from geoseg.source import Source
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
@@ -43,6 +47,8 @@ from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
 from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps, warn_of_resolutions
 from geoseg.training.run import Run
+from geoseg.training.scaling import choose_scaling, fill_of, scaling_of, stretches_of
+from geoseg.training.scenes import common_names, open_scenes
 from geoseg.training.settings import TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model, start
 from geoseg.training.validation import Validation, validate
@@ -56,13 +62,13 @@ SAMPLE_EPOCHS = 10
 
 
 def train(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     output: str | Path | None = None,
     *,
     setting: str | None = None,
     preset: str | None = None,
     legend: Legend | str | Path | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
@@ -78,7 +84,7 @@ def train(
         setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
             and override it.
         preset: "recommended" in place of a setting (docs/training.md).
-        bands: band numbers from 1 of the images; None takes all but alpha.
+        bands: of the images, numbers from 1 or names; None takes all but alpha.
         resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
             and where the schedule does not depend on them the epochs or steps, may be given anew.
         cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
@@ -93,8 +99,8 @@ def train(
     """
     resumption = resume_command(data, legend, bands, device, precision, cache)
     with joined(device) as (processes, device):
-        root, said = resolve_data(data) if processes.first else (Path(), "")
-        root = Path(processes.agree(str(root)))
+        root, said = resolve_data(data) if processes.first else (Source.of(data or "."), "")
+        root = root.at(processes.agree(os.fspath(root)))
         log.info(said)
         dataset = open_dataset(root, legend)
         length_given = resume or options.get("epochs") or options.get("steps")
@@ -111,7 +117,7 @@ def train(
         require_even_batches(settings.batch_size, processes)
         run = run or create_run(output, settings.setting, processes)
         if begun and bands is None:
-            bands = begun.band_numbers
+            bands = begun.band_names or begun.band_numbers
         split = resolve_split(dataset, settings.split, settings.seed)
         trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
@@ -129,9 +135,9 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
 
 
 def resume_command(
-    data: str | Path | None,
+    data: str | Path | Source | None,
     legend: Any,
-    bands: Sequence[int] | None,
+    bands: Sequence[Band] | None,
     device: str,
     precision: str,
     cache: str | Path | None = None,
@@ -140,7 +146,7 @@ def resume_command(
     given = {"--legend": legend if isinstance(legend, str | Path) else None}
     given |= {"--bands": ",".join(map(str, bands)) if bands else None}
     given |= {"--device": device, "--precision": precision, "--cache": cache}
-    words = [str(data)] if data is not None else []
+    words = [] if data is None else [str(data), *Source.of(data).policy.options]
     for option, value in given.items():
         words += [option, str(value)] if value not in (None, "auto") else []
     return shlex.join(["geoseg", "train", *words, "--resume"])
@@ -176,7 +182,7 @@ class Trainer:
         dataset: Dataset,
         split: Split,
         settings: TrainingSettings,
-        bands: Sequence[int] | None,
+        bands: Sequence[Band] | None,
         device: str,
         precision: str,
         progress: bool = False,
@@ -186,10 +192,15 @@ class Trainer:
     ) -> Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
-        scenes = {part: open_scenes(getattr(split, part), dataset.legend, bands) for part in ("train", "val")}
+        scenes = open_scenes(split, dataset.legend, bands)
         settings, framing = resolve_framing(settings, scenes["train"])
-        # Before the long look through the scenes: it fails where weights are missing or a name is wrong.
-        begin = start(settings, len(scenes["train"][0].image.bands), dataset.legend, begun)
+        # Before the long look through the scenes: these fail where weights or classes are missing or a name is wrong.
+        if settings.oversample:
+            resolve_rare_set(settings.rare_set, dataset.legend)
+        image = scenes["train"][0].image
+        begin = start(settings, len(image.bands), dataset.legend, begun, image.dtype)
+        scaling = begin.scaling or choose_scaling(settings, image)
+        names = begun.band_names if begun else common_names(scenes["train"], bands is not None)
         decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
         looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
         found = survey(looked_through, dataset.legend, decoded.tally, settings.gsd)
@@ -197,15 +208,19 @@ class Trainer:
         warn_of_resolutions(found, settings.gsd)
         warn_of_overlaps(split)
         weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
-        count = len(found.band_means)
+        scaling = scaling or scaling_of(found, settings, image)
+        stretches = {part: stretches_of(scenes[part], scaling) for part in scenes}
         config = SegmenterConfig(
             dataset.legend,
             encoder=settings.encoder,
-            bands=count,
-            band_numbers=scenes["train"][0].image.bands,
+            bands=len(image.bands),
+            band_numbers=image.bands,
+            band_names=names,
+            dtype=image.dtype,
+            scaling=scaling,
             mean=begin.mean,
             std=begin.std,
-            fill=found.band_means,
+            fill=fill_of(found, scaling, stretches["train"]),
             width=settings.width,
             norm=settings.norm,
             decoder=settings.decoder,
@@ -219,8 +234,10 @@ class Trainer:
         segmenter = Segmenter(config, begin.network).to(torch_device)
         copies = oversampled_copies(settings, found, dataset.legend)
         counts = found.scene_counts * (weights > 0) if settings.balance_crops else None
-        train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample, counts)
-        val_samples = Samples(scenes["val"], framing, settings.seed, read=decoded.sample)
+        train_samples = Samples(
+            scenes["train"], framing, settings.seed, copies, decoded.sample, stretches["train"], counts
+        )
+        val_samples = Samples(scenes["val"], framing, settings.seed, None, decoded.sample, stretches["val"])
         return cls(segmenter, settings, train_samples, val_samples, weights, precision, processes)
 
     @property
@@ -323,7 +340,7 @@ class Trainer:
     def feed(self) -> Feed:
         """Where batches come from."""
         augmentation = Augmentation() if self.settings.augment else None
-        return Feed(self.train_samples, self.segmenter.device, augmentation)
+        return Feed(self.train_samples, self.segmenter.device, augmentation, self.segmenter.config.scaling)
 
     def _batches(self, epoch: int, begun: int) -> Iterator[SampleBatch]:
         places = self.train_samples.order(epoch)[begun * self.settings.samples_per_step :]
@@ -345,7 +362,7 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.settings.clip)
         set_rate(self.optimiser, self.settings, step, self.steps)
         self.optimiser.step()
-        self.processes.average_buffers(self.segmenter)
+        self.processes.average_buffers(self.segmenter.network)
         if self.average:
             self.average.update(self.segmenter, step)
         return np.array((total, own))
@@ -357,15 +374,14 @@ class Trainer:
     def _add_gradients(self, batch: SampleBatch, divisors: Tensor, step: int) -> float:
         """Add the gradients of a batch's part of the loss; returns the sum of its pixels' loss before division."""
         device = self.segmenter.device
-        pixels, valid, index = batch
         try:
             with autocast(device, self.precision):
-                logits = self.forward(TileBatch(pixels, valid))
+                logits = self.forward(TileBatch(batch.pixels, batch.valid, batch.stretch))
         except ValueError as error:
             # Batch norm of one sample whose deepest features are 1 x 1.
             remedy = "take a larger --size, another --batch-size or --norm"
             raise UsageError(f"{self._where(step)}: {error}; {remedy}") from error
-        sums = self.objective.sums(logits, index)
+        sums = self.objective.sums(logits, batch.index)
         loss = LossSum(sums, divisors).mean().sum()
         if not torch.isfinite(loss):
             raise ModelError(f"the loss is {loss.item()} at {self._where(step)}; lower --lr, or use --precision fp32")
@@ -435,18 +451,6 @@ def compiled(segmenter: Segmenter) -> Callable[[TileBatch], Tensor]:
     return torch.compile(segmenter, dynamic=False)
 
 
-def open_scenes(pairs: Sequence[Pair], legend: Legend, bands: Sequence[int] | None) -> list[LabelledScene]:
-    """The scenes of a part of a split, checked: on their labels' grids, with the pixels models take."""
-    scenes = [LabelledScene(pair, legend, bands) for pair in pairs]
-    for scene in scenes:
-        if scene.image.dtype != "uint8":
-            raise InputError(
-                f"{scene.image.name}: pixels are {scene.image.dtype}; training takes uint8: scale the raster first, "
-                "for example: gdal_translate -ot Byte -scale MIN MAX 0 255 IN.tif OUT.tif"
-            )
-    return scenes
-
-
 def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene]) -> tuple[TrainingSettings, Framing]:
     """Settings with their size decided, and how training cuts scenes."""
     longest = max(max(scene.grid.shape) for scene in scenes)
@@ -462,8 +466,11 @@ def oversampled_copies(settings: TrainingSettings, found: Survey, legend: Legend
     """How often each training scene is repeated; None where scenes are not oversampled."""
     if not settings.oversample:
         return None
-    copies = RULES[settings.rare_set].copies(found.scene_counts, legend, settings.seed)
-    log.info("oversampling: %d copies of %d scenes, %d dropped", copies.sum(), len(copies), (copies == 0).sum())
+    rule = find_rule(settings.rare_set, found.scene_counts, legend)
+    copies = rule.copies(found.scene_counts, legend, settings.seed)
+    log.info(
+        "oversampling (%s): %d copies of %d scenes, %d dropped", rule, copies.sum(), len(copies), (copies == 0).sum()
+    )
     return copies
 
 

@@ -74,7 +74,7 @@ def validate(
     }
     for number in processes.share(range(len(samples.scenes))):
         scene, read_index = samples.as_scene(number)
-        for block in _predicted_blocks(scene, segmenter, options):
+        for block in _predicted_blocks(scene, segmenter, options | {"stretch": samples.stretches[number]}):
             index = np.where(block.valid.cpu().numpy(), read_index(block.window), NO_CLASS).astype(np.uint8)
             for tau, divisor in divisors.items():
                 found = decide(block, legend, divisor).bands[0].cpu().numpy()

@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from click.testing import CliRunner, Result
 
 import geoseg
 import geoseg.ablation.evaluate as evaluate
 import geoseg.ablation.run as module
+from geoseg.ablation.plan import ROWS
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.dataset import Dataset, Pair, open_dataset
-from geoseg.datasets.samples import LabelledScene, Samples
+from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.datasets.splits import glnet_stems, resolve_split
 from geoseg.errors import InputError, ModelError, OutputError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE
+from geoseg.training.settings import PRESETS
 from geoseg.training.train import resolve_framing
 from geoseg.training.validation import validate
 from geoseg_cli.main import cli
@@ -84,8 +87,6 @@ def test_figures_at_the_network_s_resolution_are_those_of_validation(
     scenes = [LabelledScene(pair, dataset.legend) for pair in parts.test]
     settings = geoseg.training.settings.resolve_settings("baseline", size=32)
     samples = Samples(scenes, resolve_framing(settings, scenes)[1])
-    import torch
-
     expected = validate(model, samples, torch.ones(len(dataset.legend)), 0.0, "fp32").matrix
     counts = ablated.to_dict()["rows"]["baseline"]["confusion"]["network"]["counts"]
     both = [ablated.matrices("baseline", "network")[seed] for seed in (0, 1)]
@@ -306,7 +307,7 @@ def test_fixed_steps_are_those_of_every_row(ablate: Ablate, tmp_path: Path) -> N
 def test_rows_of_different_length_are_said(ablated: geoseg.Ablation) -> None:
     longer = replace(ablated.runs[1], training=ablated.runs[1].training | {"last": {"step": 9, "epoch": 1}})
     notes = replace(ablated, runs=(ablated.runs[0], longer)).to_dict()["notes"]
-    assert any("different numbers of optimiser steps (baseline 16, focal 9)" in note for note in notes)
+    assert any("different numbers of optimiser steps (baseline 16; focal 9)" in note for note in notes)
 
 
 def test_maps_are_kept_where_that_is_asked_for(
@@ -338,17 +339,183 @@ def test_the_sweep_is_of_the_baseline(ablate: Ablate, tmp_path: Path) -> None:
     assert found.sweep[1]["val_loss"] == history[1]["val_loss"]
 
 
+@pytest.fixture(scope="module")
+def with_recipe(ablate: Ablate, tmp_path_factory: pytest.TempPathFactory) -> tuple[geoseg.Ablation, Path]:
+    """The baseline on whole scenes of 32 px and the recipe on windows of 32 px, with the folder."""
+    out = tmp_path_factory.mktemp("recipe") / "out"
+    steps = {"epochs": None, "fixed_steps": 2, "encoder_weights": "none", "keep_maps": True}
+    return ablate(out, settings=["recommended", "baseline"], **steps), out
+
+
+def test_the_recipe_keeps_its_own_values_but_for_what_rows_share(with_recipe: tuple[geoseg.Ablation, Path]) -> None:
+    baseline, recipe = (run.settings for run in with_recipe[0].runs)
+    own = PRESETS["recommended"]
+    shared = {"window": 32, "size": 32, "steps": 2, "encoder_weights": "none", "encoder_lr": own.lr}
+    expected = replace(own, **shared, setting="custom", split=recipe.split)
+    assert recipe == expected
+    assert (baseline.lr, baseline.batch_size, baseline.norm, baseline.window) == (3e-2, 1, "batch", None)
+
+
+def test_the_recipe_s_maps_are_counted_on_the_pixels_of_the_paper_s_rows(
+    with_recipe: tuple[geoseg.Ablation, Path], small_data: Path
+) -> None:
+    found, out = with_recipe
+    assert found.resolutions == ("network", "native")
+    for pair in resolve_split(open_dataset(small_data), "30/10/60", 0).test:
+        with rasterio.open(out / f"runs/recommended-seed0/maps/{pair.stem}.tif") as dataset:
+            codes = dataset.read(1)
+        with rasterio.open(pair.labels) as dataset:
+            truth, _ = DEEPGLOBE.decode_rgb(dataset.read())
+        # Of 64 px on 32, every other pixel lies under a centre.
+        expected = np.zeros((7, 8), int)
+        np.add.at(expected, (truth[1::2, 1::2], codes[1::2, 1::2]), 1)
+        assert np.array_equal(found.matrices("recommended", "network")[0][pair.stem].counts, expected)
+        both = [found.matrices(row, "network")[0][pair.stem] for row in ("baseline", "recommended")]
+        assert np.array_equal(both[0].support, both[1].support) and both[1].counts.sum() == 32 * 32
+
+
+def test_maps_of_native_windows_are_brought_to_the_paper_s_size_by_nearest(
+    make_segmenter: Callable[..., geoseg.Segmenter],
+    make_dataset: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model that tells the class by the pixel's value is right on native pixels, and not on means of them."""
+    index = np.random.default_rng(5).integers(0, 3, (37, 53))
+    codes = np.array([10, 20, 30], np.uint8)
+    root = make_dataset({"a": (np.stack([index * 80] * 3).astype(np.uint8), codes[(index + (index == 2)) % 3])})
+    dataset = open_dataset(root)
+    image_to_logits = lambda image: torch.stack([-((image[:, 0] - 80 * i) ** 2) for i in range(3)], 1)  # noqa: E731
+    segmenter = make_segmenter(image_to_logits, legend=dataset.legend, window=16)
+    monkeypatch.setattr(evaluate, "load", lambda *_: segmenter)
+    monkeypatch.setattr(evaluate, "model_sha256", lambda _: "")
+    tester = evaluate.Tester(dataset.pairs, dataset.legend, Framing(53, 20, whole=True), frozenset(), "cpu", "fp32")
+    matrices = tester.test(tmp_path).matrices
+    # 37 x 53 px on 14 x 20: the pixels under the centres of the new ones.
+    rows, cols = (np.floor((np.arange(new) + 0.5) * old / new).astype(int) for new, old in ((14, 37), (20, 53)))
+    expected = np.bincount(index[rows[:, None], cols].ravel(), minlength=3)
+    # Truth has no pond: where the map has one, it is a meadow.
+    assert matrices["network"]["a"].counts[:, :3].tolist() == [
+        [expected[0], 0, expected[2]],
+        [0, expected[1], 0],
+        [0, 0, 0],
+    ]
+    assert matrices["native"]["a"].counts[0, 2] == (index == 2).sum() and not list((tmp_path / "maps").iterdir())
+
+
+def test_what_tells_the_recipe_from_the_paper_s_rows_is_said(with_recipe: tuple[geoseg.Ablation, Path]) -> None:
+    record = with_recipe[0].to_dict()
+    said = "; ".join(record["notes"])
+    for part in (
+        "every row made 2 optimiser steps",
+        "a step is of different numbers of samples (baseline 1; recommended 4)",
+        "--width, --lr, --batch-size, --norm: of the paper's rows alone",
+        "recommended sees windows of 32 px of the scenes' own pixels, the paper's rows whole scenes of 32 px; its maps",
+        "recommended begins with a random encoder, which learns at 0.001",
+    ):
+        assert part in said
+    assert [row["samples_per_step"] for row in record["rows"].values()] == [1, 4]
+    weights = [row["class_weights"]["water"] for row in record["rows"].values()]
+    assert weights[1] == pytest.approx(weights[0] ** 0.5, abs=1e-5)
+    assert list(record["differences"]["network"]) == list(record["differences"]["native"]) == ["recommended"]
+
+
+def with_row(ablated: geoseg.Ablation, row: str, like: str = "focal", runs: int = 2) -> geoseg.Ablation:
+    """With so many runs of another row as though they were this one's, too."""
+    taken = [run for run in ablated.runs if run.plan.row == like][:runs]
+    more = tuple(replace(run, plan=replace(run.plan, row=row)) for run in taken)
+    return replace(ablated, plan=replace(ablated.plan, rows=(*ablated.plan.rows, row)), runs=ablated.runs + more)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_the_recipe_changes_no_claim(ablated: geoseg.Ablation, runs: int) -> None:
+    four = with_row(with_row(ablated, "augment", "baseline"), "resnet34")
+    record = with_row(four, "recommended", runs=runs).to_dict()
+    assert record["claims"] == four.to_dict()["claims"]
+    assert (record["common_seeds"], record["claim_seeds"]) == ([0, 1][:runs], [0, 1])
+
+
+def test_the_recipe_is_among_the_differences_and_in_their_adjustment(ablated: geoseg.Ablation) -> None:
+    found, alone = (one.to_dict()["differences"]["native"] for one in (with_row(ablated, "recommended"), ablated))
+    assert found["recommended"] == found["focal"] and found["focal"]["mean_iou"] == alone["focal"]["mean_iou"]
+    assert found["focal"]["p_holm"] == pytest.approx(min(1, 2 * alone["focal"]["p_holm"]))
+
+
+def test_a_run_of_another_recipe_in_its_place_is_refused(
+    with_recipe: tuple[geoseg.Ablation, Path], ablate: Ablate, tmp_path: Path
+) -> None:
+    shutil.copytree(with_recipe[1], tmp_path / "out")
+    report = tmp_path / "out/runs/recommended-seed0/report.json"
+    report.write_text(report.read_text().replace('"ema": 0.999', '"ema": 0.9'))
+    steps = {"epochs": None, "fixed_steps": 2, "encoder_weights": "none"}
+    again = ablate(tmp_path / "out", settings=["recommended", "baseline"], **steps)
+    assert "was made with another ema (0.9, now 0.999)" in again.failed[0].error
+
+
+def test_other_legends_are_oversampled_by_shares(
+    ablate: Ablate, make_dataset: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes = np.full((5, 48, 48), 10, np.uint8)
+    codes[:, 30:], codes[1, :4, :4], codes[2] = 20, 30, 10
+    scenes = {str(i): (np.full((3, 48, 48), 40 * i, np.uint8), one) for i, one in enumerate(codes)}
+    root = make_dataset(scenes, split={"train": ["0", "1", "2"], "test": ["3", "4"]})
+    caplog.set_level("INFO", "geoseg")
+    rows, options = ["baseline", "augment"], {"size": 16, "norm": "none", "split": None, "epochs": None}
+    found = ablate(tmp_path / "out", root, settings=rows, fixed_steps=1, **options)
+    record = found.to_dict()
+    assert found.failed == () and found.runs[1].settings.rare_set == "shares"
+    assert "oversampling goes by the rare set shares (very rare pond; dominant meadow)" in caplog.text
+    said = "; ".join(record["notes"])
+    assert "augment oversamples by the classes' shares of the training pixels (very rare pond; dominant meadow)" in said
+    assert "no validation scenes" in said and "no test scene has truth of pond" in said
+    # 2 copies without a pond, 6 with one, and .3 of a scene of meadow alone.
+    assert record["oversampling"]["scenes_by_copies"] == {"6": 1, "2": 1, "0.3": 1}
+    pixels = np.array([2 * 30 * 48 + 6 * (30 * 48 - 16) + 0.3 * 48 * 48, (2 + 6) * 18 * 48, 6 * 16])
+    shares = np.array([record["class_shares"]["oversampled"][name] for name in ("meadow", "roof", "pond")])
+    assert shares / shares.sum() == pytest.approx(pixels / pixels.sum())
+    assert shares.sum() + record["oversampling"]["expected_ignored_share"] == pytest.approx(1)
+    with pytest.raises(UsageError, match="the legend 'small' has no water"):
+        ablate(tmp_path / "other", root, settings=rows, fixed_steps=1, rare_set="table1", **options)
+
+
+def test_where_no_class_is_rarer_the_augmented_row_alone_fails(
+    ablate: Ablate, make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = (np.full((3, 48, 48), 9, np.uint8), np.full((48, 48), 10, np.uint8))
+    root = make_dataset({str(i): one for i in range(4)}, split={"train": ["0"], "test": ["1", "2", "3"]})
+    rows, options = ["baseline", "augment"], {"size": 16, "norm": "none", "split": None, "epochs": None}
+    record = ablate(tmp_path / "out", root, settings=rows, fixed_steps=1, **options).to_dict()
+    assert "no class is rarer than another" in record["failed"][0]["error"]
+    assert record["oversampling"] is None and record["class_shares"]["oversampled"] is None
+    assert {one["verdict"] for one in record["claims"]} == {"cannot be told"}
+    text = (tmp_path / "out/ablation.md").read_text()
+    assert "The baseline is the only row" in text and "there are no curves of IoU" in text
+
+
+def test_test_scenes_of_no_class_that_counts_are_an_error(
+    ablate: Ablate, make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    codes = (10, 0)
+    scenes = {str(i): (np.full((3, 48, 48), 9, np.uint8), np.full((48, 48), c, np.uint8)) for i, c in enumerate(codes)}
+    root = make_dataset(scenes, split={"train": ["0"], "test": ["1"]})
+    options = {"size": 16, "norm": "none", "split": None, "epochs": None}
+    with pytest.raises(InputError, match="no test scene has truth of a class that is scored"):
+        ablate(tmp_path / "out", root, settings=["baseline"], fixed_steps=1, **options)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"loss": "focal"}, "'loss' is what the rows differ in"),
         ({"seed": 3}, "'seed' is what the rows differ in"),
         ({"settings": ["focal"]}, "compared with the baseline"),
-        ({"settings": ["baseline", "frob"]}, "'frob': there are baseline"),
+        ({"settings": ["baseline", "frob"]}, "'frob': there are baseline, focal, augment, resnet34, recommended"),
         ({"frob": 1}, "unknown training option 'frob'"),
         ({"fixed_steps": 3}, "takes the place of --epochs"),
         ({"seeds": 0}, "at least 1"),
         ({"lr": -1.0}, "lr is larger than 0"),
+        ({"rare_set": "water"}, "rare set 'water': there are text, table1, shares"),
+        ({"size": 8}, r"64 px in one tile of 8 px would lose too much"),
     ],
 )
 def test_what_makes_no_ablation_is_refused_before_any_work(
@@ -381,6 +548,10 @@ def test_the_command_prints_tables(ablated: geoseg.Ablation, folder: Path, small
     mean = ablated.to_dict()["rows"]["focal"]["scores"]["network"]["mean_iou"]["pooled"]["mean"]
     assert f"{mean:.4f}" in result.stdout and "The paper's claims:" in result.stdout
     run(small_data, "-o", tmp_path / "out", *TYPED, "--settings", "focal", code=2)
+
+
+def test_the_help_names_every_row() -> None:
+    assert all(row in run("--help").stdout for row in ROWS)
 
 
 def test_added_matrices_are_of_each_scene() -> None:

@@ -54,7 +54,7 @@ class Network(torch.nn.Module):
 
     def _as_documented(self, tiles: TileBatch) -> torch.Tensor:
         whole = self.segmenter
-        image = tiles.pixels.float() * whole.gain + whole.offset
+        image = tiles.pixels.float() * whole.normalisation.gain + whole.normalisation.offset
         with torch.autocast("cpu", torch.bfloat16):
             return whole.network(image)
 

@@ -3,11 +3,11 @@
     python tests/benchmarks/recipe.py DATA [--seeds 3] [--steps 200] [--window 256] [--encoder E --weights FILE]
     python tests/benchmarks/recipe.py DATA --parts --encoders resnet18 convnext_atto ...
 
-Every variant is trained with every seed for the same number of steps and tested on the test scenes of the split,
-on their own grid, each in a folder of ``--work``. What is there is not trained again. A difference is a variant less
-the recipe in pooled mean IoU, with the interval over resampled scenes and the p-value of ``geoseg compare``; the deviation
-over seeds says how far another training would come out. Encoders start at random, and so does the recipe they are
-compared with unless ``--weights`` are given.
+Every variant is trained with every seed for the same number of steps and tested on the test scenes of the split, on
+their own grid, each in a folder of ``--work``. What is there is not trained again. A difference is a variant less the
+recipe in pooled mean IoU, with the interval over resampled scenes and the p-value of ``geoseg compare``; the deviation
+over seeds says how far another training would come out. Encoders start at random, and so does the recipe that they are
+compared with, unless ``--weights`` are given.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "crops evenly": {"balance_crops": False},
     "Dice and crops by class": {"region_loss": "dice", "balance_crops": True},
     "Lovász and crops by class": {"region_loss": "lovasz", "balance_crops": True},
+    "equal weights and crops by class": {"class_weights": "none", "balance_crops": True},
+    "warm-up and constant rate": {"schedule": "constant"},
     "no augmentation": {"augment": False},
     "whole scenes, resampled": {"window": None, "balance_crops": False},
 }

@@ -14,6 +14,7 @@ import pytest
 
 import geoseg
 from geoseg.datasets import cache as module
+from geoseg.datasets import survey as survey_module
 from geoseg.datasets.cache import SceneCache, entry_key, open_cache
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.samples import Framing, LabelledScene, Samples, framed
@@ -59,6 +60,31 @@ def test_samples_are_the_same_with_and_without(root, tmp_path, monkeypatch, fram
             assert_same(samples.draw(1, place), without.draw(1, place))
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("framing", [WHOLE, NATIVE])
+def test_pixels_of_any_dtype_are_kept(make_dataset, tmp_path, monkeypatch, dtype, framing):
+    random = np.random.default_rng(1)
+    monkeypatch.setattr(survey_module, "WINDOW", 16)
+    pixels = [(random.normal(0, 90, (5, 37, 53)) * 7).astype(dtype) for _ in "ab"]
+    if dtype.startswith("float"):
+        pixels[0][1, :3] = np.nan
+    root = make_dataset({s: (p, np.full((37, 53), 10, np.uint8)) for s, p in zip("ab", pixels, strict=True)})
+    legend = open_dataset(root).legend
+    without = survey(open_scenes(root), legend)
+    for first in (True, False):
+        cache = SceneCache(tmp_path, framing)
+        if not first:
+            decoding_is_refused(monkeypatch)
+        found = survey(open_scenes(root), legend, cache.tally)
+        assert (found.band_means, found.band_deviations) == (without.band_means, without.band_deviations)
+        for scene in open_scenes(root):
+            sample = cache.sample(scene)
+            assert sample.pixels.dtype == dtype and sample.pixels.flags.aligned
+            for mine, theirs in zip(sample, framed(scene.read()[0], framing), strict=True):
+                assert mine.dtype == theirs.dtype and np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+    assert len(entries(tmp_path)) == 2
+
+
 def test_the_survey_is_the_same_and_decodes_once(root, tmp_path, monkeypatch):
     scenes, legend = open_scenes(root), open_dataset(root).legend
     cache = SceneCache(tmp_path, WHOLE)
@@ -87,12 +113,12 @@ def test_what_was_made_from_something_else_is_not_taken(root, tmp_path, change):
     scenes = open_scenes(root)
     before = entry_key(scenes[0], WHOLE)
     if change == "image":
-        os.utime(scenes[0].image.path, ns=(1, 1))
+        os.utime(scenes[0].image.name, ns=(1, 1))
     elif change == "labels":
         with open(scenes[0].labels.name, "ab") as file:
             file.write(b"\0")
     elif change == "sidecar":
-        Path(f"{scenes[0].image.path}.aux.xml").write_text(
+        Path(f"{scenes[0].image.name}.aux.xml").write_text(
             "<PAMDataset><PAMRasterBand band='1'><NoDataValue>0</NoDataValue></PAMRasterBand></PAMDataset>"
         )
     scenes = open_scenes(root, (1, 2) if change == "bands" else None)
@@ -201,7 +227,7 @@ def test_a_vrt_is_not_kept(root, tmp_path, make_raster):
     import rasterio.shutil
 
     scene = open_scenes(root)[0]
-    rasterio.shutil.copy(scene.image.path, tmp_path / "a.vrt", driver="VRT")
+    rasterio.shutil.copy(scene.image.name, tmp_path / "a.vrt", driver="VRT")
     scene.image = geoseg.Scene(tmp_path / "a.vrt")
     assert entry_key(scene, WHOLE) is None
     SceneCache(tmp_path / "cache", WHOLE).sample(scene)

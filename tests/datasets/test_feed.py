@@ -12,6 +12,7 @@ from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.feed import Feed, ResidentScenes
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
 from geoseg.errors import UsageError
+from geoseg.scaling import Scaling
 
 CPU = torch.device("cpu")
 
@@ -23,11 +24,11 @@ def scenes(sample_folder):
 
 
 def rows(batches) -> list[SampleBatch]:
-    return [SampleBatch(*(part[row] for part in batch)) for batch in batches for row in range(len(batch.valid))]
+    return [SampleBatch(*(part[row] for part in batch[:3])) for batch in batches for row in range(len(batch.valid))]
 
 
 def equal(first: SampleBatch, second: SampleBatch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    return all(torch.equal(a, b) for a, b in zip(first[:3], second[:3], strict=True))
 
 
 @pytest.mark.parametrize("framing", [Framing(64, 32, whole=True), Framing(32, 32), Framing(32, 16)])
@@ -37,7 +38,7 @@ def test_batches_hold_the_samples_of_their_places(scenes, framing):
     found = list(Feed(samples, CPU).batches(1, places, 3))
     assert [len(batch.valid) for batch in found] == [3, 3, 1] if len(places) == 7 else [3, 3]
     for place, row in zip(places, rows(found), strict=True):
-        assert all(np.array_equal(a, b.numpy()) for a, b in zip(samples.draw(1, place), row, strict=True))
+        assert all(np.array_equal(a, b.numpy()) for a, b in zip(samples.draw(1, place), row[:3], strict=True))
 
 
 @pytest.mark.parametrize("framing", [Framing(64, 40, whole=True), Framing(32, 32), Framing(90, 90)])
@@ -49,6 +50,35 @@ def test_resident_scenes_give_the_same_batches(scenes, framing):
     resident.resident = ResidentScenes(samples, CPU)
     pairs = zip(rows(resident.batches(1, places, 3)), rows(read.batches(1, places, 3)), strict=True)
     assert all(equal(a, b) for a, b in pairs) and len(resident.resident.scenes) == 5
+
+
+@pytest.fixture
+def two_of_uint16(make_dataset):
+    random = np.random.default_rng(1)
+    images = {stem: random.integers(1, 60000, (4, 40, 50)).astype(np.uint16) for stem in "ab"}
+    dataset = open_dataset(make_dataset({stem: (p, np.full((40, 50), 10, np.uint8)) for stem, p in images.items()}))
+    return [LabelledScene(pair, dataset.legend) for pair in dataset.pairs]
+
+
+@pytest.mark.parametrize("framing", [Framing(50, 30, whole=True), Framing(64, 64)])
+def test_16_bits_are_resident_too_and_bring_their_scenes_bounds(two_of_uint16, framing):
+    bounds = [((0, 100),) * 4, ((5, 60000),) * 4]
+    samples = Samples(two_of_uint16, framing, seed=2, stretches=bounds)
+    scaling = Scaling("percentile", percentiles=(2, 98))
+    resident, read = (Feed(samples, CPU, Augmentation(), scaling) for _ in "ab")
+    resident.resident = ResidentScenes(samples, CPU)
+    places = samples.order(1)
+    for there, here in zip(resident.batches(1, places, 2), read.batches(1, places, 2), strict=True):
+        assert equal(there, here) and torch.equal(there.stretch, here.stretch) and here.pixels.dtype == torch.uint16
+        assert here.stretch.shape == (2, 2, 4) and here.stretch.dtype == torch.float32
+        found = [tuple(map(tuple, pair.T.tolist())) for pair in here.stretch]
+        assert found == [samples.stretch(int(place)) for place in places]
+    assert samples.whole_bytes == sum(height * width for height, width in [samples.whole(0).valid.shape] * 2) * 10
+
+
+def test_without_bounds_of_their_own_batches_bring_none(scenes):
+    (batch,) = Feed(Samples(scenes[:1], Framing(32, 32)), CPU).batches(0, [0], 1)
+    assert batch.stretch is None
 
 
 def test_windows_that_are_resampled_are_not_cut_on_the_device(scenes):
@@ -70,7 +100,7 @@ def test_scenes_are_resident_where_half_the_gpus_free_memory_suffices(scenes, mo
 def test_batches_on_a_gpu_are_those_on_the_cpu(scenes, framing):
     samples = Samples(scenes, framing, seed=2)
     there, here = (rows(Feed(samples, torch.device(d)).batches(1, range(6), 3)) for d in ("cuda", "cpu"))
-    assert all(equal(SampleBatch(*(part.cpu() for part in a)), b) for a, b in zip(there, here, strict=True))
+    assert all(equal(SampleBatch(*(part.cpu() for part in a[:3])), b) for a, b in zip(there, here, strict=True))
 
 
 def test_what_a_sample_becomes_does_not_depend_on_its_batch(scenes):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg.datasets.oversampling import RULES, OversamplingRule
+from geoseg.datasets.oversampling import RULES, OversamplingRule, find_rule, resolve_rare_set, rule_by_shares
+from geoseg.datasets.stats import PAPER_TABLE_1
 from geoseg.errors import UsageError
 from geoseg.legend import DEEPGLOBE, Legend, LegendClass
 
@@ -70,9 +71,65 @@ def test_drops_are_drawn_from_the_seed_and_whole():
 
 def test_a_legend_without_the_classes_is_refused():
     legend = Legend("roofs", (LegendClass(0, "roof", (1, 2, 3)), LegendClass(1, "water", (4, 5, 6))))
-    with pytest.raises(UsageError, match=r"legend 'roofs' has no rangeland: use --no-oversample"):
+    with pytest.raises(UsageError, match=r"legend 'roofs' has no rangeland: use --rare-set shares, .* --no-oversample"):
         RULES["text"].copies(np.ones((2, 2), int), legend, 0)
     assert not RULES["text"].fits(legend) and RULES["text"].fits(DEEPGLOBE)
+
+
+def legend_of(*names: str, ignore: tuple[int, ...] = ()) -> Legend:
+    return Legend("own", tuple(LegendClass(i, name, (i, 2, 3)) for i, name in enumerate(names)), ignore)
+
+
+def test_the_shares_that_the_paper_prints_give_a_rule_near_its_own():
+    """Water; rangeland and barren; agriculture: 0.080 points from Table 1, where the text is 0.448 from it."""
+    shares = np.array([100 * original for original, _ in PAPER_TABLE_1.values()]).round().astype(int)
+    assert rule_by_shares(shares, DEEPGLOBE) == OversamplingRule(rare=("rangeland", "barren"))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "ignore", "very_rare", "rare", "dominant"),
+    [
+        ((5, 1, 9), (), ("b",), (), "c"),
+        ((5, 1, 9, 3), (), ("b",), ("d",), "c"),
+        ((3, 9), (), ("a",), (), "b"),
+        ((0, 9, 4, 0), (), ("c",), (), "b"),
+        # What is ignored is neither rare nor dominant, and in no median.
+        ((1, 90, 7, 5, 3), (0, 1), ("e",), (), "c"),
+        # Ties: all of the least, the first of the most.
+        ((9, 2, 9, 2), (), ("b", "d"), (), "a"),
+        ((4, 9, 1, 4, 8, 4), (), ("c",), (), "b"),
+        ((3, 9, 1, 3, 8), (), ("c",), (), "b"),
+    ],
+)
+def test_a_rule_by_shares(pixels, ignore, very_rare, rare, dominant):
+    legend = legend_of(*"abcdef"[: len(pixels)], ignore=ignore)
+    rule = rule_by_shares(np.array(pixels), legend)
+    assert (rule.very_rare, rule.rare, rule.dominant) == (very_rare, rare, dominant)
+    assert (rule.very_rare_copies, rule.rare_copies, rule.other_copies) == (6, 3, 2)
+    assert (rule.dominant_share, rule.keep) == (0.7, 0.3)
+
+
+@pytest.mark.parametrize(("pixels", "ignore"), [((0, 7), ()), ((4, 4), ()), ((0, 0), ())])
+def test_where_no_class_is_rarer_there_is_no_rule(pixels, ignore):
+    legend = legend_of("a", "b", ignore=ignore)
+    assert rule_by_shares(np.array(pixels), legend) is None
+    with pytest.raises(UsageError, match="no class is rarer than another; leave it out"):
+        find_rule("shares", np.array([pixels, pixels]), legend)
+
+
+def test_scenes_are_repeated_by_the_shares_of_all_together():
+    legend = legend_of("field", "wood", "roof", "path")
+    counts = np.array([[60, 30, 10, 0], [50, 49, 0, 1], [90, 10, 0, 0], [40, 60, 0, 0]])
+    rule = find_rule("shares", counts, legend)
+    assert str(rule) == "very rare path; rare roof; dominant field"
+    assert rule.expected_copies(counts, legend).tolist() == [3, 6, 0.3, 2]
+
+
+def test_the_rare_set_follows_from_the_legend():
+    assert (resolve_rare_set(None, DEEPGLOBE), resolve_rare_set(None, legend_of("a", "b"))) == ("text", "shares")
+    assert resolve_rare_set("shares", DEEPGLOBE) == "shares"
+    with pytest.raises(UsageError, match="has no water"):
+        resolve_rare_set("table1", legend_of("a", "b"))
 
 
 def test_a_rule_of_ones_own():

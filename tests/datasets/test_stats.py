@@ -18,7 +18,7 @@ from geoseg.legend import DEEPGLOBE
 LOSS = 0.7 * 0.0932
 
 
-def class_stats(counts: list[list[int]], rare_set: str | None = "text", rule: str = "80/10/10") -> ClassStats:
+def class_stats(counts: list[list[int]], rare_set: str = "text", rule: str = "80/10/10") -> ClassStats:
     found = Survey(np.array(counts), 0, 0, (1.0, 1.0, 1.0), None)
     return ClassStats("folder", Split(rule, (), (), ()), "train", DEEPGLOBE, found, rare_set, LOSS)
 
@@ -68,21 +68,36 @@ def test_stats_of_a_folder(sample_folder):
     expected = sum(float(copies) * scenes for copies, scenes in record["scenes_by_copies"].items())
     assert record["expected_items"] == pytest.approx(expected)
     assert found.rotation_loss == pytest.approx(0.7 * mean_area_lost(30))
-    assert len(found.to_text().splitlines()) == 2 + 8 + 2
+    assert len(found.to_text().splitlines()) == 2 + 8 + 3
 
 
-def test_a_legend_without_the_rules_classes_gets_the_first_columns(make_dataset):
+def test_other_legends_are_oversampled_by_shares(make_dataset):
+    codes = {"a": [10, 10, 20, 30], "b": [10, 10, 20, 20], "c": [10, 10, 10, 10]}
+    pixels = np.ones((3, 4, 4), np.uint8)
+    root = make_dataset({stem: (pixels, np.repeat([row], 4, 0).astype(np.uint8)) for stem, row in codes.items()})
+    found = geoseg.stats(root, split="100/0/0")
+    assert found.to_dict()["rare_set"] == "shares" and sorted(found.copies) == [0.3, 2, 6]
+    by_hand = np.array([8 * 6 + 8 * 2 + 16 * 0.3, 4 * 6 + 8 * 2, 4 * 6]) / (16 * 8.3)
+    assert found.oversampled_shares == pytest.approx(by_hand)
+    text = found.to_text()
+    assert "oversampling (rare set shares): very rare pond; dominant meadow" in text and "8.3 items expected" in text
+    assert geoseg.stats(root, split="100/0/0", rare_set="shares").to_dict() == found.to_dict()
+
+
+def test_where_no_class_is_rarer_there_are_the_first_columns(make_dataset):
     root = make_dataset({"a": (np.ones((3, 4, 4), np.uint8), np.full((4, 4), 10, np.uint8))})
     record = geoseg.stats(root, split="100/0/0").to_dict()
     assert record["classes"][0]["share"] == 1 and record["classes"][0]["augmented_share"] is None
     assert record["expected_items"] is None
-    assert "no oversampling: the legend 'small'" in geoseg.stats(root, split="100/0/0").to_text()
+    assert "no oversampling: no class is rarer than another" in geoseg.stats(root, split="100/0/0").to_text()
     with pytest.raises(UsageError, match="the legend 'small' has no water"):
         geoseg.stats(root, split="100/0/0", rare_set="table1")
+    with pytest.raises(UsageError, match="no class is rarer than another"):
+        geoseg.stats(root, split="100/0/0", rare_set="shares")
 
 
 def test_an_empty_part_and_an_unknown_rare_set_are_refused(sample_folder):
     with pytest.raises(UsageError, match=r"the split 100/0/0 .* has no test scenes"):
         geoseg.stats(sample_folder, split="100/0/0", part="test")
-    with pytest.raises(UsageError, match="there are text, table1"):
+    with pytest.raises(UsageError, match="there are text, table1, shares"):
         geoseg.stats(sample_folder, rare_set="all")

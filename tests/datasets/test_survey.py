@@ -48,6 +48,30 @@ def test_counts_and_means_by_hand(two_scenes, monkeypatch, window):
     assert found.shares.tolist() == [2 / 6, 3 / 6, 1 / 6]
     # Seven valid pixels: 2 to 6, 8 to 12, 14 to 18 in the first scene, two more in the second.
     assert found.band_means == pytest.approx(((20 + 300) / 7, (50 + 30) / 7, (80 + 4) / 7))
+    bands = [[*range(2, 7), 100, 200], [*range(8, 13), 10, 20], [*range(14, 19), 1, 3]]
+    assert found.band_deviations == pytest.approx([np.std(band) for band in bands])
+    assert [one.pixels for one in found.scenes] == [5, 2]
+
+
+@pytest.mark.parametrize("window", [4096, 7])
+@pytest.mark.parametrize("offset", [0, 2_000_000_000])
+def test_deviations_far_from_zero_are_numpys(make_dataset, monkeypatch, window, offset):
+    monkeypatch.setattr(module, "WINDOW", window)
+    random = np.random.default_rng(4)
+    pixels = [(random.normal(offset, spread, (2, 20, 31))).astype(np.int32) for spread in (5, 90)]
+    root = make_dataset({s: (p, np.full((20, 31), 10, np.uint8)) for s, p in zip("ab", pixels, strict=True)})
+    found = survey(*open_scenes(root))
+    together = np.concatenate([p.reshape(2, -1) for p in pixels], 1).astype(np.float64)
+    assert found.band_deviations == pytest.approx(tuple(together.std(1)), rel=1e-9)
+    assert found.band_means == pytest.approx(tuple(together.mean(1)), rel=1e-15)
+
+
+def test_a_sample_that_is_read_already_is_told_as_one_that_is_read_in_windows(make_dataset, monkeypatch):
+    monkeypatch.setattr(module, "WINDOW", 16)
+    pixels = np.random.default_rng(4).normal(0.3, 0.1, (2, 37, 53)).astype(np.float32)
+    scenes, _ = open_scenes(make_dataset({"a": (pixels, np.full((37, 53), 10, np.uint8))}))
+    one, other = module.tally(scenes[0]), module.tally_sample(*scenes[0].read())
+    assert (one.sums == other.sums).all() and (one.squares == other.squares).all() and one.pixels == other.pixels
 
 
 def test_undefined_colours_are_counted(tmp_path):

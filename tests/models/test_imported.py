@@ -21,6 +21,7 @@ from geoseg.models.imported import import_model, resolve_normalisation
 from geoseg.models.inference import for_inference
 from geoseg.models.segmenter import TileBatch
 from geoseg.models.storage import load
+from geoseg.scaling import EIGHT_BITS
 
 LAYERS = {"0": "conv1.0", "1": "conv1.1", "3": "conv2.0", "4": "conv2.1"}
 """What smp calls the layers of a block of the decoder, by what geoseg calls them."""
@@ -384,7 +385,7 @@ def test_a_legend_that_is_not_there(importing):
 )
 def test_pixels_are_normalised_as_said(importing, network, normalise, raw, mean, std, top):
     model, batch = importing(normalise=normalise, raw=raw), random_batch(3)
-    assert model.config.scale == 1 / 255
+    assert model.config.scaling == EIGHT_BITS
     expected = logits_of(network, batch, mean, std, top)
     torch.testing.assert_close(found_by(model, batch), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 

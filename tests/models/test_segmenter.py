@@ -15,6 +15,7 @@ from geoseg.models.decoder import NearestDecoder
 from geoseg.models.encoder_unet import EncoderUNet
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.models.unet import UNet
+from geoseg.scaling import Scaling
 
 
 def config(**changes) -> SegmenterConfig:
@@ -78,7 +79,7 @@ def test_floats_that_are_not_finite_do_not_pass_the_mask(make_segmenter):
 @torch.inference_mode()
 def test_pixels_are_normalised_once(make_segmenter):
     statistics = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "fill": (10.0, 20.0, 30.0)}
-    normalised = make_segmenter(lambda image: image, scale=1 / 255, **statistics)
+    normalised = make_segmenter(lambda image: image, **statistics)
     batch = random_batch(2, 5, 7)
     pixels, valid = batch.pixels.numpy().astype(np.float64), batch.valid.numpy()[:, None]
     mean, std, fill = (np.reshape(values, (1, 3, 1, 1)) for values in statistics.values())
@@ -107,6 +108,10 @@ def test_record_survives_json():
         legend,
         encoder="resnet34",
         bands=2,
+        band_numbers=(8, 4),
+        band_names=("B08", "B04"),
+        dtype="int16",
+        scaling=Scaling("statistics", ((-10.5, 1 / 3), (0.0, 7.0))),
         mean=(0.1, 0.2),
         std=(0.3, 0.4),
         fill=(7.125, 1 / 3),
@@ -136,6 +141,10 @@ def test_a_record_from_before_there_were_two_decoders_is_read():
         lambda record: record.update(std=["x", 1, 1]),
         lambda record: record.update(legend={"classes": []}),
         lambda record: record.update(window="big"),
+        lambda record: record.update(scaling={"kind": "guess", "bounds": [[0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling={"kind": "range", "bounds": [[0, 1], [0, 1]], "percentiles": None}),
+        lambda record: record.update(scaling=[]),
+        lambda record: record.update(dtype="pixels"),
     ],
 )
 def test_a_spoiled_record_is_refused(change):
@@ -150,7 +159,10 @@ def test_a_spoiled_record_is_refused(change):
     [
         {"bands": 4},
         {"mean": (0.0,)},
-        {"dtype": "uint16"},
+        {"dtype": "complex64"},
+        {"dtype": "bool"},
+        {"band_names": ("red", "green")},
+        {"band_numbers": (1, 2, 3, 4)},
         {"window": 0},
         {"size": 0},
         {"width": 0},
@@ -162,3 +174,9 @@ def test_a_spoiled_record_is_refused(change):
 def test_contradictions_are_refused(changes):
     with pytest.raises(ModelError):
         config(**changes)
+
+
+def test_a_record_of_before_there_were_scalings_is_read_as_it_was_meant():
+    record = config(band_numbers=(3, 2, 1)).to_dict()
+    older = {key: value for key, value in record.items() if key not in ("scaling", "band_names")} | {"scale": 1 / 255}
+    assert SegmenterConfig.from_dict(json.loads(json.dumps(older))) == config(band_numbers=(3, 2, 1))

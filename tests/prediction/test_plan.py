@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from geoseg.grid import Window
 from geoseg.models.segmenter import SegmenterConfig
 from geoseg.prediction.plan import Plan, default_overlap, make_plan, require_fit, resolve_window, scaled
 from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.scaling import Scaling, of_statistics
 
 LOCAL = {"device": "cpu", "precision": "fp32"}
 
@@ -159,6 +161,67 @@ def test_too_few_bands():
 def test_another_dtype_names_the_remedy():
     with pytest.raises(InputError, match=r"scene\.tif: pixels are uint16, the model takes uint8.*gdal_translate"):
         require_fit(scene_of(4, 4, dtype="uint16"), config_of(3))
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "fits"),
+    [
+        ("uint16", "int16", True),
+        ("uint16", "int32", True),
+        ("float32", "float64", True),
+        ("uint16", "float32", False),
+        ("float32", "uint16", False),
+        ("uint16", "uint8", False),
+        ("uint8", "int8", False),
+    ],
+)
+def test_pixels_must_mean_the_same(trained, given, fits):
+    config = replace(config_of(3), dtype=trained, scaling=of_statistics((500.0,) * 3, (90.0,) * 3))
+    scene = scene_of(4, 4, dtype=given)
+    require_fit(scene, replace(config, scaling=Scaling("percentile", percentiles=(2, 98))))
+    if fits:
+        require_fit(scene, config)
+        return
+    with pytest.raises(InputError, match=rf"pixels are {given}, the model takes {trained} .*--scaling percentile"):
+        require_fit(scene, config)
+
+
+def test_pixels_that_are_no_numbers_are_refused():
+    config = replace(config_of(3), scaling=Scaling("percentile", percentiles=(2, 98)))
+    with pytest.raises(InputError, match="pixels are bool"):
+        require_fit(scene_of(4, 4, dtype="bool"), config)
+
+
+@pytest.fixture
+def own_percentiles(make_segmenter):
+    scaling = Scaling("percentile", percentiles=(10, 90))
+    return make_segmenter(lambda image: image.new_zeros(len(image), 7, *image.shape[2:]), scaling=scaling)
+
+
+def test_the_scene_s_own_bounds_are_in_the_plan(own_percentiles, make_raster):
+    pixels = np.arange(3 * 37 * 53, dtype=np.int32).reshape(3, 37, 53) - 2000
+    plan = make_plan(Scene(make_raster(pixels)), own_percentiles, **LOCAL)
+    assert plan.stretch == tuple(tuple(np.percentile(band, (10, 90))) for band in pixels)
+    assert Plan.from_json(plan.to_json()) == plan
+    given = make_plan(scene_of(9, 9), own_percentiles, stretch=[(0, 5)], **LOCAL)
+    assert given.stretch == ((0.0, 5.0),) * 3
+
+
+def test_bounds_that_do_not_fit_are_refused(own_percentiles, segmenter):
+    with pytest.raises(UsageError, match="2 bands for 3"):
+        make_plan(scene_of(9, 9), own_percentiles, stretch=((0, 1), (0, 2)), **LOCAL)
+    with pytest.raises(UsageError, match="the lower first"):
+        make_plan(scene_of(9, 9), own_percentiles, stretch=((1, 0),) * 3, **LOCAL)
+    with pytest.raises(UsageError, match="scales every raster alike, by range 0 to 255"):
+        make_plan(scene_of(9, 9), segmenter, stretch=((0, 1),) * 3, **LOCAL)
+    assert make_plan(scene_of(9, 9), segmenter, **LOCAL).stretch == ()
+
+
+def test_a_plan_of_before_there_were_scalings_is_read(segmenter):
+    plan = make_plan(scene_of(9, 9), segmenter, **LOCAL)
+    record = json.loads(plan.to_json())
+    del record["stretch"]
+    assert Plan.from_json(json.dumps(record)) == plan
 
 
 def test_a_plan_of_an_unsuitable_scene_is_refused(segmenter):

@@ -90,7 +90,9 @@ def test_a_nearest_decoder_is_trained_and_goes_on_in_another_run(sample_folder, 
         ({"normalise": "imagenet"}, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ({"normalise": "imagenet", "encoder": "resnet34"}, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ({"normalise": "imagenet", "encoder": "test_vit"}, 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        ({"normalise": "imagenet"}, 4, (0.449,) * 4, (0.226,) * 4),
+        ({"normalise": "imagenet"}, 1, (0.449,), (0.226,)),
+        ({"normalise": "imagenet"}, 2, (0.485, 0.456), (0.229, 0.224)),
+        ({"normalise": "imagenet"}, 5, (0.485, 0.456, 0.406, 0.485, 0.456), (0.229, 0.224, 0.225, 0.229, 0.224)),
     ],
 )
 def test_pixels_are_normalised_as_the_encoder_knows_them(options, bands, mean, std):

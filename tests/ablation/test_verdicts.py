@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from geoseg.ablation.claims import FAILS, HOLDS, OPEN, Verdict, judge
+from geoseg.ablation.verdicts import FAILS, HOLDS, OPEN, Verdict, judge
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend, LegendClass
 
@@ -23,8 +23,8 @@ FOCAL = ((50, 10, 20, 0), (4, 16, 0, 0), (6, 0, 4, 0), (1, 2, 3, 0))
 BETTER = ((80, 0, 0, 0), (0, 20, 0, 0), (6, 0, 4, 0), (1, 2, 3, 0))
 
 
-def scenes(*counts: Sequence[Sequence[int]]) -> dict[str, ConfusionMatrix]:
-    return {str(place): ConfusionMatrix(np.array(one), LEGEND.ignored) for place, one in enumerate(counts)}
+def scenes(*counts: Sequence[Sequence[int]], ignored: tuple[int, ...] = LEGEND.ignored) -> dict[str, ConfusionMatrix]:
+    return {str(place): ConfusionMatrix(np.array(one), ignored) for place, one in enumerate(counts)}
 
 
 def of(verdicts: list[Verdict], part: str) -> Verdict:
@@ -36,23 +36,30 @@ def test_flows_by_hand() -> None:
     verdicts = judge({"baseline": [scenes(*[BASE] * 8)]}, LEGEND)
     found = of(verdicts, "overpredict field")
     assert found.verdict == HOLDS and found.lead == pytest.approx((20 - 10) / 110)
-    assert "18.2 % are field taken for another class, 9.1 % another class taken for field" in found.sentence
-    assert "predicts field on 63.6 %, 72.7 % are of it" in found.sentence
+    assert found.sentence == (
+        "Field taken for other classes, of all pixels: baseline 18.2 %; other classes taken for field, of all pixels: "
+        "baseline 9.1 %."
+    )
+    learned = of(verdicts, "learns field, the dominant class")
+    assert learned.verdict == HOLDS and learned.lead == pytest.approx(60 / 90 - (16 / 30 + 4 / 20) / 2)
+    assert "IoU of field: baseline 0.6667; mean IoU of the classes but field: baseline 0.3667" in learned.sentence
     # Every roof and pond that is missed becomes field.
     mistakes = of(verdicts, "does not replace")
     assert mistakes.verdict == FAILS and mistakes.lead == 1 - 2
-    assert "roof 20.0 %, pond 60.0 %" in mistakes.sentence and "in 2 of 2 classes" in mistakes.sentence
+    assert "baseline 2 (roof 20.0 %, pond 60.0 %); half of the other classes: 1." in mistakes.sentence
 
 
 def test_focal_loss_by_hand() -> None:
     verdicts = judge({"baseline": [scenes(*[BASE] * 8)], "focal": [scenes(*[FOCAL] * 8)]}, LEGEND)
     taken = of(verdicts, "takes more of field for pond")
     assert taken.verdict == HOLDS and taken.lead == pytest.approx(10 / 80)
-    assert "12.5 % is taken for pond by the baseline, 25.0 % by focal" in taken.sentence
+    assert taken.sentence == "Field taken for pond: baseline 12.5 %, focal 25.0 %."
     predicted = of(verdicts, "overpredicts pond")
-    assert predicted.lead == pytest.approx((24 - 10) / 110) and "21.8 %" in predicted.sentence
+    assert predicted.lead == pytest.approx((24 - 10) / 110)
+    assert predicted.sentence == "Predicted as pond, of all pixels: focal 21.8 %; of the class pond in truth: 9.1 %."
     positives = of(verdicts, "false positives")
-    assert positives.lead == pytest.approx(10 / 110) and "pond 9.1 % to 18.2 %" in positives.sentence
+    assert positives.lead == pytest.approx(10 / 110)
+    assert "baseline 18.2 %, focal 27.3 % (roof 9.1 % to 9.1 %, pond 9.1 % to 18.2 %)" in positives.sentence
     worse = of(verdicts, "Focal loss is worse")
     assert worse.lead == pytest.approx((4 / 20 - 4 / 30) / 2)
 
@@ -66,8 +73,10 @@ def test_gains_by_hand() -> None:
     assert of(verdicts, "augment row has a higher mean IoU (pooled)").verdict == FAILS
     every = of(verdicts, "improves every class")
     assert every.verdict == HOLDS and every.lead == pytest.approx(4 / 10 - 4 / 20)
+    assert "field +0.2636, roof +0.4667, pond +0.2000" in every.sentence
     most = of(verdicts, "gains most (pooled)")
     assert most.verdict == HOLDS and most.lead == pytest.approx(gain.lead)
+    assert "largest gain of the other rows: +0.0000 (augment +0.0000)" in most.sentence
 
 
 def test_the_averages_of_a_gain_are_told_apart() -> None:
@@ -95,6 +104,17 @@ def test_what_seeds_contradict_cannot_be_told() -> None:
     assert found.verdict == OPEN
 
 
+def test_leads_of_seeds_are_about_the_classes_of_all_together() -> None:
+    """One seed takes most of the field for roofs, the other for ponds."""
+    roofs, ponds = np.array(BASE), np.array(BASE)
+    roofs[0], ponds[0] = (40, 25, 15, 0), (30, 15, 35, 0)
+    rows = {"baseline": [scenes(*[BASE] * 8)] * 2, "augment": [scenes(*[roofs] * 8), scenes(*[ponds] * 8)]}
+    found = of(judge(rows, LEGEND), "the class that it resembles")
+    assert found.sentence == "Field taken for pond: baseline 12.5 %, augment 31.2 %."
+    assert found.seeds == pytest.approx(((15 - 10) / 80, (35 - 10) / 80))
+    assert found.lead == pytest.approx(sum(found.seeds) / 2)
+
+
 @pytest.mark.parametrize(("count", "verdict"), [(1, OPEN), (5, OPEN), (6, HOLDS)])
 def test_few_scenes_tell_nothing(count: int, verdict: str) -> None:
     found = of(judge({"baseline": [scenes(*[BASE] * count)]}, LEGEND), "overpredict field")
@@ -112,3 +132,36 @@ def test_scenes_without_truth_change_nothing() -> None:
     empty = np.zeros((4, 4), int)
     one, two = (judge({"baseline": [scenes(*counts)]}, LEGEND) for counts in ([BASE] * 8, [BASE] * 8 + [empty]))
     assert one == two
+
+
+def test_names_with_braces_stay_names() -> None:
+    braces = Legend("odd", tuple(LegendClass(i, name, (i, 0, 0)) for i, name in enumerate(("{x}", "b{}", "c"))))
+    counts = np.array(BASE)[:3, :3]
+    found = of(judge({"baseline": [scenes(*[counts] * 8, ignored=())]}, braces), "learns {x}")
+    assert "IoU of {x}: baseline 0.6667" in found.sentence and "b{} 0.5333" in found.sentence
+
+
+def test_two_classes_cannot_tell_which_of_the_others_is_taken() -> None:
+    two = Legend("two", (LegendClass(0, "land", (0, 0, 0)), LegendClass(1, "sea", (0, 0, 1))))
+    verdicts = judge({"baseline": [scenes(*[((7, 1), (3, 2))] * 8, ignored=())]}, two)
+    found = of(verdicts, "does not replace")
+    assert (found.verdict, found.lead) == (OPEN, None)
+    assert found.sentence == "It takes 3 classes; the test scenes' truth has land, sea."
+    assert of(verdicts, "learns land").lead == pytest.approx(7 / 11 - 2 / 6)
+
+
+def test_one_class_tells_nothing() -> None:
+    alone = np.zeros((4, 4), int)
+    alone[1] = (2, 5, 1, 0)
+    rows = {row: [scenes(*[alone] * 8)] for row in ("baseline", "focal", "augment", "resnet34")}
+    verdicts = judge(rows, LEGEND)
+    assert {(one.verdict, one.lead) for one in verdicts} == {(OPEN, None)}
+    assert "It takes 2 classes; the test scenes' truth has roof." in {one.sentence for one in verdicts}
+
+
+def test_classes_without_truth_are_in_no_sentence() -> None:
+    """Ponds are mapped where there are none; clouds are ignored."""
+    dry = np.array(BASE)
+    dry[2] = 0
+    sentences = [one.sentence for one in judge({"baseline": [scenes(*[dry] * 8)]}, LEGEND)]
+    assert not [one for one in sentences if "pond" in one or "cloud" in one or "nan" in one]
