@@ -275,10 +275,8 @@ def test_archives_need_leave(kind: str, make_raster: MakeRaster, tmp_path: Path)
 def test_archives_hold_what_folders_hold(member: str, make_raster: MakeRaster, tmp_path: Path) -> None:
     folder = make_raster(name="in/scene.tif").parent
     raw = '<VRTRasterBand band="1" subClass="VRTRawRasterBand"><SourceFilename>/etc/hostname</SourceFilename>'
-    plain = (
-        '<VRTRasterBand band="1"><SimpleSource><SourceFilename relativeToVRT="1">../{}</SourceFilename></SimpleSource>'
-    )
-    band = plain.format("scene.tif") if member == "outside.vrt" else raw
+    outside = '<SimpleSource><SourceFilename relativeToVRT="1">../scene.tif</SourceFilename></SimpleSource>'
+    band = f'<VRTRasterBand band="1">{outside}' if member == "outside.vrt" else raw
     (folder / member).write_text(f'<VRTDataset rasterXSize="1" rasterYSize="1">{band}</VRTRasterBand></VRTDataset>')
     archive = shutil.make_archive(str(tmp_path / "archive"), "zip", folder)
     name = "scene.tif" if member.endswith("ovr") else member

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -290,11 +289,3 @@ def test_rasterio_s_own_datasets_on_the_web(web, scene: Path) -> None:
         open_scene(dataset, SegmenterConfig(DEEPGLOBE)) as remote,
     ):
         assert np.array_equal(remote.read()[0], PIXELS)
-
-
-def test_time_is_bound(web, scene: Path) -> None:
-    begun = time.monotonic()
-    with pytest.raises(InputError):
-        Scene(web.url("stalls/scene.tif"))
-    # The server would wait for a minute.
-    assert time.monotonic() - begun < 30
