@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 import pyogrio.raw
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform
 
+from geoseg.class_values import one_spelling
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
+from geoseg.layers import read_layer
 
 LAYER = "points"
 """Name of the layer that is written."""
@@ -30,8 +29,6 @@ FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": "CSV"}
 RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img")
 PLACES = (("x", "y", None), ("lon", "lat", WGS84), ("longitude", "latitude", WGS84))
 """Columns of a table that place a point, and their CRS; None: not said."""
-WHOLE = re.compile(r"([+-]?\d+)\.0*")
-"""A whole number that went through floats on its way into a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,20 +166,6 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def one_spelling(value: Any) -> str:
-    """7, 7.0, "7", "7.0" and " 7 " are one, as files differ in how they keep numbers."""
-    if isinstance(value, float | np.floating) and value.is_integer():
-        return str(int(value))
-    text = str(value).strip()
-    whole = WHOLE.fullmatch(text)
-    return whole[1] if whole else text
-
-
-def is_empty(value: Any) -> bool:
-    """True for what files hold where there is no value."""
-    return value is None or str(value).strip().lower() in ("", "nan", "null", "none")
-
-
 def _read_csv(path: Path) -> SamplePoints:
     table = read_table(path)
     names = {name.lower(): name for name in table} | {name: name for name in table}
@@ -215,31 +198,11 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_vector(path: Path) -> SamplePoints:
-    try:
-        layer = _only_layer(path)
-        meta, _, geometry, fields = pyogrio.raw.read(path, layer=layer)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
-    shapes = shapely.from_wkb(geometry)
-    if not len(shapes) or not all(shape is not None and shape.geom_type == "Point" for shape in shapes):
+    layer = read_layer(path)
+    if not len(layer.shapes) or not all(shape is not None and shape.geom_type == "Point" for shape in layer.shapes):
         raise InputError(f"{path}: a sample is a layer of points, and this one holds others or none")
-    columns = dict(zip(map(str, meta["fields"]), fields, strict=True))
-    x, y = shapely.get_x(shapes), shapely.get_y(shapes)
-    return SamplePoints(_ids(columns, range(1, len(x) + 1)), x, y, _crs(meta["crs"], path), columns, str(path))
-
-
-def _only_layer(path: Path) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if len(layers) != 1:
-        raise InputError(f"{path}: has {len(layers)} layers with geometry ({', '.join(layers)}); export one")
-    return layers[0]
-
-
-def _crs(text: str | None, path: Path) -> CRS | None:
-    try:
-        return CRS.from_user_input(text) if text else None
-    except CRSError as error:
-        raise InputError(f"{path}: its CRS is not understood ({error})") from error
+    x, y = shapely.get_x(layer.shapes), shapely.get_y(layer.shapes)
+    return SamplePoints(_ids(layer.fields, range(1, len(x) + 1)), x, y, layer.crs, layer.fields, str(path))
 
 
 def _ids(columns: Mapping[str, np.ndarray], numbers: range) -> tuple[str, ...]:

@@ -1,0 +1,100 @@
+"""Layers of vector files: one of them read, and errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyogrio.raw
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from geoseg.errors import InputError
+
+PARQUET = (".parquet", ".geoparquet")
+
+
+class Layer(NamedTuple):
+    """Features of one layer."""
+
+    name: str
+    crs: CRS | None
+    """None where the file does not say."""
+    shapes: np.ndarray
+    """(n,) shapely geometries, None where a feature has none."""
+    fields: dict[str, np.ndarray]
+    """(n,) values by the field's name."""
+
+
+def read_layer(
+    path: Path,
+    layer: str | None = None,
+    *,
+    near: shapely.Geometry | None = None,
+    fields: bool | Sequence[str] = True,
+    remedy: str = "export one",
+) -> Layer:
+    """Read a layer of any vector file that OGR opens; curves become short lines, heights are left out.
+
+    Args:
+        layer: its name; None takes the only one that has geometry.
+        near: read the features only that meet this, in the layer's CRS.
+        fields: read their fields, too, or those of these names.
+        remedy: what to do about a file of several layers.
+
+    Raises InputError: no vector file, several layers and none named, no such layer, a CRS that is not understood.
+    """
+    columns = None if fields is True else list(fields or ())
+    with _reading(path):
+        name = _resolve_layer(path, layer, remedy)
+        meta, _, geometry, values = pyogrio.raw.read(path, layer=name, mask=near, columns=columns, force_2d=True)
+        # Rings that end elsewhere than they begin are closed.
+        shapes = shapely.from_wkb(geometry, on_invalid="fix")
+    return Layer(name, _crs_of(meta, path), shapes, dict(zip(map(str, meta["fields"]), values, strict=True)))
+
+
+def layer_info(path: Path, layer: str | None = None, *, remedy: str = "export one") -> tuple[str, CRS | None]:
+    """The name and the CRS of the layer that ``read_layer`` would read. Raises as it does."""
+    with _reading(path):
+        name = _resolve_layer(path, layer, remedy)
+        return name, _crs_of(pyogrio.read_info(path, layer=name), path)
+
+
+def field_names(path: Path, layer: str) -> tuple[str, ...]:
+    """The names of a layer's fields. Raises as ``read_layer``."""
+    with _reading(path):
+        return tuple(map(str, pyogrio.read_info(path, layer=layer)["fields"]))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DataSourceError, DataLayerError, shapely.errors.GEOSException, ValueError) as error:
+        if path.suffix.lower() in PARQUET and "Parquet" not in pyogrio.list_drivers():
+            raise InputError(
+                f"{path}: pyogrio's GDAL has no Parquet driver here; convert the file first, for example with "
+                "geopandas.read_parquet(FILE).to_file('labels.gpkg')"
+            ) from error
+        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
+
+
+def _resolve_layer(path: Path, wanted: str | None, remedy: str) -> str:
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if wanted is not None and wanted not in layers:
+        raise InputError(f"{path}: has no layer {wanted!r} with geometry, but {', '.join(layers) or 'none'}")
+    if wanted is None and len(layers) != 1:
+        raise InputError(f"{path}: has {len(layers)} layers with geometry ({', '.join(layers)}); {remedy}")
+    return wanted or layers[0]
+
+
+def _crs_of(meta: dict[str, Any], path: Path) -> CRS | None:
+    try:
+        return CRS.from_user_input(meta["crs"]) if meta["crs"] else None
+    except CRSError as error:
+        raise InputError(f"{path}: its CRS is not understood ({error})") from error
