@@ -41,6 +41,8 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.window
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test; once for all.")
 @options.legend
+@options.label_field
+@options.label_layer
 @options.bands
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="[default: 2]")
 @click.option("--lr", type=float, metavar="X", help="Learning rate.  [default: 1e-4]")

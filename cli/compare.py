@@ -18,6 +18,8 @@ log = logging.getLogger("geoseg")
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @options.legend
+@options.label_field
+@options.label_layer
 @options.prediction_legend
 @options.mapping
 @click.option(

@@ -22,6 +22,8 @@ from . import options
 )
 @options.rare_set
 @options.legend
+@options.label_field
+@options.label_layer
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of ratio splits.")
 @options.json
 @options.quiet

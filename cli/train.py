@@ -59,6 +59,8 @@ from . import options
     help="Place every other window on a class drawn evenly, so that rare ones are seen.",
 )
 @options.legend
+@options.label_field
+@options.label_layer
 @options.bands
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="[default: 30; 10 on the embedded sample]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Stop after N optimiser steps instead.")
@@ -98,6 +100,7 @@ def train(obj: dict, data: Path | None, output: Path | None, as_json: bool, **gi
     """Train a segmenter on DATA.
 
     DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.
+    Labels are rasters, or polygons and points: labels/X.gpkg for images/X.tif, or one labels.gpkg for all images.
     Without it: $GEOSEG_DATA, then ./data, then the embedded synthetic sample.
 
     The run folder gets model.safetensors (the epoch with the best validation mean IoU), last.safetensors, history.csv,

@@ -22,8 +22,9 @@ from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import MODEL_FILE, load, model_sha256
 from geoseg.prediction.plan import scaled
 from geoseg.prediction.predict import predict, resolve_bands
-from geoseg.raster.labels import Labels
+from geoseg.raster.features import LabelField
 from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.raster.vector_labels import open_labels
 from geoseg.scoring.score import score
 
 TEST_FILE, MAPS_FOLDER = "test.json", "maps"
@@ -83,7 +84,8 @@ class Tester:
         with disk_errors(path):
             path.parent.mkdir(exist_ok=True)
         predict(pair.image, segmenter, path, overwrite=True, device=self.device, precision=self.precision)
-        matrix = score(path, pair.labels, self.legend).matrix
+        field = pair.field or LabelField()
+        matrix = score(path, pair.labels, self.legend, label_field=field.name, label_layer=field.layer).matrix
         if pair.stem not in self.keep:
             path.unlink()
         return matrix
@@ -97,8 +99,8 @@ class Tester:
         with Scene(pair.image, resolve_bands(None, segmenter)) as scene:
             shape = scaled(scene.grid.shape, config.window, config.size)
             seen = ArrayScene(*scene.read(shape=shape), name=scene.name)
-        with closing(Labels(pair.labels, self.legend)) as labels:
-            truth = labels.read(shape=shape)
+            with closing(open_labels(pair.labels, self.legend, scene, pair.field)) as labels:
+                truth = labels.read(shape=shape)
         side = {"window": config.size, "size": config.size}
         codes = predict(seen, segmenter, device=self.device, precision=self.precision, **side).codes
         index = self.legend.decode(codes, source=str(pair.image))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,8 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
-    return {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    found = {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    return found | ({"field of labels": asdict(dataset.field)} if dataset.field else {})
 
 
 def _sizes(pairs: Sequence[Pair]) -> str:

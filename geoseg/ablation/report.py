@@ -91,5 +91,6 @@ def _shown(ablation: Ablation, stem: str, pair: Pair) -> Shown:
 
 def _views(ablation: Ablation, run: Finished, stem: str, pair: Pair):
     matrix = run.tested.matrices[NATIVE][stem]
-    report = Report(ablation.legend, {str(pair.labels): ScoredPair(str(run.tested.maps[stem]), matrix)})
+    scored = ScoredPair(str(run.tested.maps[stem]), matrix, field=pair.field)
+    report = Report(ablation.legend, {str(pair.labels): scored})
     return read_views(report, [Place(str(pair.labels), None, matrix)], PANEL, pair.image)

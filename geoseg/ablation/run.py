@@ -21,6 +21,7 @@ from geoseg.datasets.splits import Split, glnet_stems, resolve_split
 from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
+from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.train import SAMPLE_EPOCHS, train
@@ -42,6 +43,8 @@ def ablate(
     fixed_steps: int | None = None,
     split: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     bands: Sequence[int] | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -59,7 +62,8 @@ def ablate(
         settings: rows of SETTINGS, all by default; the baseline among them.
         seeds: each row is trained with the seeds 0 to seeds - 1.
         fixed_steps: optimiser steps of every row, so that rows with more samples do not train longer.
-        split, legend, bands, device, precision: as geoseg.train takes them; ratios are drawn once, with seed 0.
+        split, legend, label_field, label_layer, bands, device, precision: as geoseg.train takes them; ratios are drawn
+            once, with seed 0.
         keep_maps: keep the map of every test scene, not just of those that the report shows.
         sweep: train the baseline with the paper's learning rates, and say what validation had after a third, two
             thirds and all of the epochs.
@@ -71,7 +75,7 @@ def ablate(
     """
     root, said = resolve_data(data)
     log.info(said)
-    dataset = open_dataset(root, legend)
+    dataset = open_dataset(root, legend, LabelField.asked(label_field, label_layer))
     options = {key: value for key, value in options.items() if value is not None}
     if fixed_steps is not None:
         if options.get("epochs") or options.get("steps"):
@@ -84,7 +88,8 @@ def ablate(
     require_makeable(folder)
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, keep, device, precision)
-    common = {"legend": legend, "bands": bands, "device": device, "precision": precision, "progress": progress}
+    common = {"legend": legend, "label_field": label_field, "label_layer": label_layer, "bands": bands}
+    common |= {"device": device, "precision": precision, "progress": progress}
     failures = Failures()
     with locked(folder):
         split_file = begin(folder, plan, dataset, parts)

@@ -22,10 +22,11 @@ from geoseg.datasets.survey import SceneTally, tally
 from geoseg.errors import OutputError, ResourceError
 from geoseg.files import disk_errors, replace_file
 from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import AnyLabels, VectorLabels
 
 log = logging.getLogger("geoseg")
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Part of every key: raised where decoding or framing, or the files' layout, change."""
 NO_CACHE = "none"
 MOST_OF_THE_DISK = 0.5
@@ -150,7 +151,7 @@ def entry_key(scene: LabelledScene, framing: Framing) -> dict[str, Any] | None:
 
     Raises no error: a VRT names files of others, and what is not a file has no time of change.
     """
-    image, labels = _identity(scene.image), _identity(scene.labels.scene)
+    image, labels = _identity(scene.image), _identity_of_labels(scene.labels)
     if image is None or labels is None or scene.image.dtype != "uint8":
         return None
     return {
@@ -174,9 +175,16 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
     return {"files": files, "bands": list(scene.bands), "nodata_rule": scene.nodata_rule}
 
 
+def _identity_of_labels(labels: AnyLabels) -> dict[str, Any] | None:
+    """Of a vector file what of it lies on the scene: a feature that changes elsewhere changes nothing here."""
+    if isinstance(labels, VectorLabels):
+        return {"shapes": labels.shapes.digest}
+    return _identity(labels.scene)
+
+
 def _decode(scene: LabelledScene, framing: Framing) -> Decoded:
-    sample, undefined = scene.read()
-    return Decoded(framed(sample, framing), SceneTally.of(sample, undefined))
+    sample, flaws = scene.read()
+    return Decoded(framed(sample, framing), SceneTally.of(sample, flaws))
 
 
 def _to_bytes(decoded: Decoded, key: str) -> bytes:
@@ -184,7 +192,7 @@ def _to_bytes(decoded: Decoded, key: str) -> bytes:
     record = {
         "key": key,
         "shape": list(sample.pixels.shape),
-        "tally": [found.counts.tolist(), found.undefined, found.pixels, found.sums.tolist()],
+        "tally": [found.counts.tolist(), found.undefined, found.contested, found.pixels, found.sums.tolist()],
     }
     content = json.dumps(record).encode() + b"\n" + b"".join(part.tobytes() for part in sample)
     return DIGEST(content).hexdigest().encode() + b"\n" + content
@@ -199,8 +207,8 @@ def _split(arrays: np.ndarray, shape: Sequence[int]) -> Sample:
 
 
 def _tally_of(record: Sequence[Any]) -> SceneTally:
-    counts, undefined, pixels, sums = record
-    return SceneTally(np.array(counts, np.int64), undefined, pixels, np.array(sums, np.float64))
+    counts, undefined, contested, pixels, sums = record
+    return SceneTally(np.array(counts, np.int64), undefined, contested, pixels, np.array(sums, np.float64))
 
 
 @contextmanager

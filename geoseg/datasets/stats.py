@@ -19,6 +19,7 @@ from geoseg.datasets.splits import Split, resolve_split
 from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
+from geoseg.raster.features import LabelField
 
 Part = Literal["train", "val", "test"]
 
@@ -165,6 +166,8 @@ def stats(
     part: Part = "train",
     rare_set: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> ClassStats:
@@ -177,10 +180,11 @@ def stats(
         split: as for training; ``seed`` shuffles ratios.
         rare_set: "text" or "table1" (geoseg.datasets.oversampling.RULES); None takes "text" where the legend has its
             classes, and else leaves oversampling out.
+        label_field, label_layer: where in vector files the classes are, as for training.
 
     Raises InputError where the data cannot be used or the part is empty, UsageError for a rare set that does not fit.
     """
-    dataset = open_dataset(resolve_data(data)[0], legend)
+    dataset = open_dataset(resolve_data(data)[0], legend, LabelField.asked(label_field, label_layer))
     rare_set = _resolve_rare_set(rare_set, dataset)
     chosen = resolve_split(dataset, split, seed)
     pairs = getattr(chosen, part)

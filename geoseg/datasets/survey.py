@@ -14,6 +14,7 @@ from geoseg.ahead import read_ahead, reader_threads
 from geoseg.datasets.samples import LabelledScene, Sample
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
+from geoseg.raster.labels import Flaws
 from geoseg.tiling import blocks
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -30,17 +31,19 @@ class SceneTally:
     """(256,) int64 valid pixels of each class index, NO_CLASS among them."""
     undefined: int
     """Pixels of a colour that is no class's."""
+    contested: int
+    """Pixels in shapes of several classes; they count to that of the last one."""
     pixels: int
     """Valid pixels."""
     sums: np.ndarray
     """(C,) float64 sums of each band's valid pixels, raw digital numbers."""
 
     @classmethod
-    def of(cls, sample: Sample, undefined: int) -> SceneTally:
-        """The tally of a window, and of its pixels of an undefined colour."""
+    def of(cls, sample: Sample, flaws: Flaws) -> SceneTally:
+        """The tally of a window, and of its labels with a flaw."""
         counts = np.bincount(sample.index[sample.valid], minlength=256)
         sums = sample.pixels.sum((1, 2), where=sample.valid, dtype=np.float64)
-        return cls(counts, undefined, int(sample.valid.sum()), sums)
+        return cls(counts, flaws.undefined, flaws.contested, int(sample.valid.sum()), sums)
 
     def __add__(self, other: SceneTally) -> SceneTally:
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
@@ -61,6 +64,8 @@ class Survey:
     """Mean of the valid pixels of each band, raw digital numbers."""
     gsd: float | None
     """Median ground sampling distance in metres per pixel, None where no scene has one."""
+    contested: int = 0
+    """Pixels in shapes of several classes; they count to that of the last one."""
 
     @property
     def counts(self) -> np.ndarray:
@@ -98,7 +103,10 @@ def survey(
         raise InputError("the training scenes differ in their number of bands; choose common ones with --bands")
     counts = np.stack([one.counts for one in found])
     if not counts[:, list(legend.scored)].any():
-        raise InputError("no pixel of the training scenes has a class to learn; is it the right legend?")
+        raise InputError(
+            "no pixel of the training scenes has a class to learn; is it the right legend, and do the labels lie on "
+            "the scenes?"
+        )
     known = [distance for distance in distances if distance is not None]
     whole = reduce(operator.add, found)
     return Survey(
@@ -107,4 +115,5 @@ def survey(
         whole.undefined,
         tuple(float(value) for value in whole.sums / max(whole.pixels, 1)),
         float(np.median(known)) if known else None,
+        whole.contested,
     )

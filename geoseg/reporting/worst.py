@@ -15,12 +15,15 @@ from geoseg.datasets.dataset import IMAGE_ENDINGS
 from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.legend import NO_CLASS
+from geoseg.raster.features import is_vector
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import nearest_positions
 from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import open_labels
 from geoseg.scoring.alignment import align
 from geoseg.scoring.inputs import MASK_SUFFIXES
 from geoseg.scoring.joining import JoinedLegends
+from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
 
 MOST_OF_SCENE = 3
@@ -66,7 +69,8 @@ class View:
 
 def worst_scenes(report: Report, most: int) -> list[Place]:
     """Scenes by their own mean IoU, lowest first."""
-    scored = [Place(truth, None, matrix) for truth, matrix in report.matrices.items() if matrix.total]
+    shown = {truth: pair for truth, pair in report.pairs.items() if not pair.pointwise}
+    scored = [Place(truth, None, pair.matrix) for truth, pair in shown.items() if pair.matrix.total]
     return sorted(scored, key=lambda place: (place.matrix.mean_iou(), place.truth))[:most]
 
 
@@ -79,7 +83,7 @@ def worst_windows(report: Report, most: int) -> list[Place]:
 
 def _worst_of(report: Report, truth: str) -> list[Place]:
     blocks = report.pairs[truth].blocks
-    if blocks is None:
+    if blocks is None or report.pairs[truth].pointwise:
         return []
     matrices = zip(blocks.windows, blocks.matrices(report.legend.ignored), strict=True)
     places = (Place(truth, window, matrix) for window, matrix in matrices)
@@ -95,11 +99,20 @@ def read_views(report: Report, places: list[Place], side: int, images: Path | No
 
     Args:
         images: the one image of a single pair, or a folder of images with the truths' stems; None looks beside the
-            truths, in the layouts of data folders.
+            truths, in the layouts of data folders. Of a vector truth of several maps it is the maps' stems.
     """
     legends = report.joined or JoinedLegends.of_one(report.legend)
     for place in places:
-        yield _read(place, report.pairs[place.truth].prediction, legends, side, find_image(Path(place.truth), images))
+        pair = report.pairs[place.truth]
+        yield _read(place, pair, legends, side, _image_of(place, pair, images))
+
+
+def _image_of(place: Place, pair: Pair, images: Path | None) -> Path | None:
+    truth = Path(pair.file or place.truth)
+    if not is_vector(truth) or truth.parent.name == "labels":
+        return find_image(truth, images)
+    # One file for all scenes lies beside the images' folder and has none of their stems.
+    return find_image(truth.with_name("labels") / Path(pair.prediction).name, images)
 
 
 def find_image(truth: Path, images: Path | None) -> Path | None:
@@ -129,9 +142,10 @@ def _of_stem(folder: Path, stem: str) -> Path | None:
     return next((path for path in there if path.name.lower() in {name.lower() for name in names}), None)
 
 
-def _read(place: Place, prediction: str, legends: JoinedLegends, side: int, image: Path | None) -> View:
+def _read(place: Place, pair: Pair, legends: JoinedLegends, side: int, image: Path | None) -> View:
     with ExitStack() as opened:
-        maps, truths = Labels(prediction, legends.prediction), Labels(place.truth, legends.truth)
+        maps = Labels(pair.prediction, legends.prediction)
+        truths = open_labels(pair.file or place.truth, legends.truth, maps.scene, pair.field)
         opened.callback(maps.close)
         opened.callback(truths.close)
         alignment = align(maps.grid, truths.grid, maps.name, truths.name)
@@ -141,7 +155,7 @@ def _read(place: Place, prediction: str, legends: JoinedLegends, side: int, imag
             for own in (legends.scored_truth, legends.scored_prediction)
         )
         parts = []
-        for strip, rows, cols in _strips(window, fitting(window.shape, side), truths.scene.block_shape[0]):
+        for strip, rows, cols in _strips(window, fitting(window.shape, side), truths.block_shape[0]):
             index, inside = alignment.read(maps, strip)
             truth = truth_classes[truths.read(strip)[rows, cols]]
             parts.append((truth, map_classes[index[rows, cols]], inside[rows, cols]))
