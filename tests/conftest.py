@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,47 @@ def unique_pixels(shape: tuple[int, int] = (37, 53)) -> np.ndarray:
     """(3, H, W) uint8, no two pixels alike (up to 65,025 of them), never 0 in the third band."""
     number = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
     return np.stack([number % 255, number // 255 % 255, 1 + number % 7]).astype(np.uint8)
+
+
+@pytest.fixture
+def make_vector(tmp_path: Path) -> Callable[..., Path]:
+    """Write shapely shapes with a value each as a vector file, or as one more layer of it, and return its path."""
+    import pyogrio.raw
+    import shapely
+
+    formats = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
+
+    def make(
+        shapes: object,
+        values: object,
+        name: str = "labels.gpkg",
+        crs: str | None = "EPSG:32631",
+        field: str = "kind",
+        layer: str | None = None,
+        **fields: object,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = {field: np.array(values)} | {key: np.array(value) for key, value in fields.items()}
+        columns = {key: value.astype(object) if value.dtype.kind in "OU" else value for key, value in columns.items()}
+        geometry = shapely.to_wkb(np.array(list(shapes), object), include_srid=False, output_dimension=3)
+        with warnings.catch_warnings():
+            # Of a layer without a CRS.
+            warnings.simplefilter("ignore")
+            pyogrio.raw.write(
+                path,
+                geometry,
+                list(columns.values()),
+                list(columns),
+                driver=formats[path.suffix],
+                geometry_type="Unknown" if path.suffix != ".shp" else "Polygon",
+                crs=crs,
+                layer=layer,
+                append=layer is not None and path.exists(),
+            )
+        return path
+
+    return make
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def remarks(labels: Iterable[VectorLabels]) -> list[str]:
         of_file.setdefault(one.features, []).append(one)
     found: list[str] = []
     for features, laid in of_file.items():
-        found += [note for one in laid for note in one.notes if note not in found]
+        found += dict.fromkeys(note for one in laid for note in one.notes)
         inside = len(np.unique(np.concatenate([one.points for one in laid])))
         if inside < features.points:
             where = "outside of the scene" if len(laid) == 1 else f"on none of {len(laid)} scenes"
