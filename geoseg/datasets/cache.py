@@ -178,7 +178,7 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
 def _identity_of_labels(labels: AnyLabels) -> dict[str, Any] | None:
     """Of a vector file what of it lies on the scene: a feature that changes elsewhere changes nothing here."""
     if isinstance(labels, VectorLabels):
-        return {"shapes": labels.shapes.digest}
+        return {"shapes": labels.digest}
     return _identity(labels.scene)
 
 

@@ -30,6 +30,7 @@ DESIGN_FIELDS = ("stratum", "inclusion", "key")
 """Fields by which points are known to be drawn by class, as geoseg design does."""
 NO_CLASSES = ("id", "fid", "x", "y", "lon", "lat", "longitude", "latitude")
 """Fields that are not taken for that of the classes unless they are named."""
+FileState = tuple[tuple[str, int, int], ...]
 REMEMBERED = 16
 """Files whose features stay in memory, the last ones used: some hundred bytes a corner."""
 
@@ -88,13 +89,13 @@ def read_features(path: str | Path, legend: Legend, field: LabelField) -> Labell
     features none of which has a class.
     """
     path = Path(path)
+    return _read(path, file_state(path), legend, field)
+
+
+def file_state(path: Path) -> FileState:
+    """Size and time of change of a vector file and of those that belong to it. Raises InputError: no such file."""
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    return _read(path, _state(path), legend, field)
-
-
-def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Size and time of change of the file and of those that belong to it."""
     beside = [path.with_suffix(ending) for ending in BESIDE] if path.suffix.lower() == ".shp" else []
     # What a program that has a GeoPackage open has not yet put into it.
     beside.append(path.with_name(f"{path.name}-wal"))
@@ -103,7 +104,7 @@ def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _read(path: Path, state: tuple, legend: Legend, field: LabelField) -> LabelledFeatures:
+def _read(path: Path, state: FileState, legend: Legend, field: LabelField) -> LabelledFeatures:
     layer, chosen, drawn_by_class = _open(path, field)
     where = f"{path}: field {chosen!r}"
     values, shapes = layer.fields[chosen], layer.shapes

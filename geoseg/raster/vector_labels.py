@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,20 @@ import numpy as np
 from geoseg.grid import Grid, Window
 from geoseg.legend import Legend
 from geoseg.raster.burning import PixelShapes
-from geoseg.raster.features import LabelField, LabelledFeatures, is_vector, read_features
+from geoseg.raster.features import (
+    FileState,
+    LabelField,
+    LabelledFeatures,
+    file_state,
+    is_vector,
+    read_features,
+)
 from geoseg.raster.labels import Flaws, Labels
 from geoseg.raster.overlay import lay_over, require_place
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import SceneLike
 
-LAID_OVER = 16
+LAID_OVER = 128
 """Scenes over which features stay laid, the last ones used: some 50 bytes a corner."""
 
 
@@ -41,6 +48,7 @@ class VectorLabels:
         self.block_shape, self.sequential = scene.block_shape, scene.sequential
         self.value_classes = np.arange(256, dtype=np.int16)
         """(256,) int16 class index of each value that ``read_values`` gives: these are indices already."""
+        self._state = file_state(self.path)
         features = self.features
         require_place(self.grid, scene.name, self.grid.crs if features.any_crs else features.crs, self.name)
 
@@ -52,7 +60,12 @@ class VectorLabels:
     @property
     def shapes(self) -> PixelShapes:
         """What of it may meet the scene, in pixels."""
-        return _laid_over(self.features, self.grid)
+        return _laid_over(self.path, self._state, self.legend, self.field, self.grid)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that decides what is read."""
+        return self.shapes.digest
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -114,6 +127,7 @@ def remarks(labels: Iterable[VectorLabels]) -> list[str]:
 
 
 @lru_cache(maxsize=LAID_OVER)
-def _laid_over(features: LabelledFeatures, grid: Grid) -> PixelShapes:
+def _laid_over(path: Path, state: FileState, legend: Legend, field: LabelField, grid: Grid) -> PixelShapes:
+    features = read_features(path, legend, field)
     crs = grid.crs if features.any_crs else features.crs
     return lay_over(features.shapes, features.classes, crs, grid, features.tree)

@@ -142,7 +142,7 @@ def test_labels_that_lie_on_no_image_are_refused(root: Path, make_vector: MakeVe
     copy = vectorised(root, make_vector, "vectors", shared=True)
     (copy / "labels.gpkg").unlink()
     make_vector([shapely.box(0, 0, 9, 9)], ["pond"], "vectors/labels.gpkg")
-    with pytest.raises(InputError, match="labels.gpkg: nothing of it lies on any of the 6 images; is its CRS right"):
+    with pytest.raises(InputError, match=r"labels.gpkg: nothing of it lies on any of the 6 images; is its CRS right"):
         open_dataset(copy)
 
 
@@ -153,7 +153,7 @@ def test_no_labelled_pixel_in_training(root: Path, make_vector: MakeVector) -> N
         path.unlink()
         make_vector([shapely.box(0, 0, 9, 9)], ["pond"], f"vectors/labels/{path.name}")
     with pytest.raises(
-        InputError, match="no pixel of the training scenes has a class.*do the labels lie on the scenes"
+        InputError, match=r"no pixel of the training scenes has a class.*do the labels lie on the scenes"
     ):
         geoseg.train(copy, copy / "run", **SMALL)
 

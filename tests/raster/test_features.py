@@ -44,9 +44,9 @@ def test_the_only_field_is_taken_and_else_one_is_asked_for(make_vector: MakeVect
     none = LabelField()
     assert read(make_vector(BOXES, [10] * 4, "a.gpkg", id=range(4)), none).classes.tolist() == [0] * 4
     several = make_vector(BOXES, [10] * 4, "b.gpkg", ha=[1.5] * 4)
-    with pytest.raises(InputError, match="b.gpkg: which field holds the classes.*--label-field; there are kind, ha"):
+    with pytest.raises(InputError, match=r"b.gpkg: which field holds the classes.*--label-field; there are kind, ha"):
         read(several, none)
-    with pytest.raises(InputError, match="b.gpkg: has no field 'class', but kind, ha"):
+    with pytest.raises(InputError, match=r"b.gpkg: has no field 'class', but kind, ha"):
         read(several, LabelField("class"))
     drawn = make_vector(BOXES, [10, 20, 10, 10], "c.gpkg", field="reference", stratum=["meadow"] * 4, ha=[1.5] * 4)
     found = read(drawn, none)
@@ -163,7 +163,7 @@ def test_files_that_are_none(name: str, content: bytes, what: str, tmp_path: Pat
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=what):
         read(tmp_path / name)
-    with pytest.raises(InputError, match="nowhere.gpkg: no such file"):
+    with pytest.raises(InputError, match=r"nowhere.gpkg: no such file"):
         read(tmp_path / "nowhere.gpkg")
 
 
@@ -178,7 +178,7 @@ def test_points_of_geoseg_design(ending: str, tmp_path: Path) -> None:
     assert found.classes.tolist() == [0, 1] and found.points == 2 and found.drawn_by_class
     # A table of x and y does not say of which CRS they are.
     assert found.any_crs == (ending == ".csv")
-    with pytest.raises(InputError, match="a table has no layers, such as 'a'|has no layer 'a'"):
+    with pytest.raises(InputError, match=r"a table has no layers, such as 'a'|has no layer 'a'"):
         read(tmp_path / f"p{ending}", LabelField(layer="a"))
 
 

@@ -14,17 +14,19 @@ from geoseg.grid import Grid, GroundControlPoint, Window
 from geoseg.legend import NO_CLASS
 from geoseg.raster import overlay
 from geoseg.raster.overlay import lay_over, require_place
+from geoseg.tiling import blocks
 
 SHAPE = 37, 53
 UTM, DEGREES = CRS.from_epsg(32631), CRS.from_epsg(4326)
+TURNED = Affine.translation(441754.5, 5417386.25) @ Affine.rotation(31)
 PLACES = {
     "off-origin": (32631, Affine(0.5, 0, 441754.5, 0, -0.75, 5417386.25), 32631),
-    "rotated": (32631, Affine.translation(441754.5, 5417386.25) @ Affine.rotation(31) @ Affine.scale(0.5, -0.75), 32631),
+    "rotated": (32631, TURNED @ Affine.scale(0.5, -0.75), 32631),
     "south-up": (32631, Affine(0.5, 0, 441754.5, 0, 0.75, 5417386.25), 32631),
     "degrees on metres": (32631, Affine(300, 0, 441754.5, 0, -400, 5417386.25), 4326),
     "Mercator on UTM": (32631, Affine(3000, 0, 141754.5, 0, -4000, 5417386.25), 3857),
     "UTM on degrees": (4326, Affine(0.01, 0, 2.3, 0, -0.008, 48.9), 32631),
-    "rotated, other CRS": (32631, Affine.translation(441754, 5417386) @ Affine.rotation(31) @ Affine.scale(400, -300), 3857),
+    "rotated, other CRS": (32631, TURNED @ Affine.scale(400, -300), 3857),
     "across the antimeridian, UTM on degrees": (4326, Affine(0.01, 0, 179.8, 0, -0.01, -16), 32760),
     "across the antimeridian, degrees on UTM": (32760, Affine(1000, 0, 790000, 0, -1000, 8200000), 4326),
     "across the antimeridian, degrees on degrees": (4326, Affine(0.01, 0, 179.8, 0, -0.01, -16), 4326),
@@ -83,20 +85,40 @@ def test_a_centre_inside_in_the_shapes_own_crs_is_inside(name: str) -> None:
 
 
 def test_long_edges_are_straight_in_their_own_crs_and_not_in_the_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 2000 km along a parallel, which bends by 100 km in the grid's CRS.
+    # 2000 km along parallels, which bend by 100 km in the grid's CRS.
     grid = Grid(CRS.from_epsg(3035), Affine(40000, 0, 3.3e6, 0, -20000, 3.6e6), SHAPE)
-    band = np.array([shapely.box(-5, 50, 30, 53)], object)
+    bands = np.array([shapely.box(-5, 51, 30, 53), shapely.box(-5, 50, 30, 51)], object)
     x, y = centres(grid, DEGREES)
-    inside = shapely.contains_xy(band[0], x, y)
-    clear = shapely.distance(band[0].exterior, shapely.points(x, y)) > 0.01
+    inside = [shapely.contains_xy(band, x, y) for band in bands]
+    clear = np.all([shapely.distance(band.exterior, shapely.points(x, y)) > 0.01 for band in bands], axis=0)
 
     def wrong() -> int:
-        index, _ = lay_over(band, np.zeros(1, np.uint8), DEGREES, grid, shapely.STRtree(band)).burn(grid.window)
-        return int(((index == 0) != inside)[clear].sum())
+        laid = lay_over(bands, np.arange(2, dtype=np.uint8), DEGREES, grid, shapely.STRtree(bands))
+        index, contested = laid.burn(grid.window)
+        assert not contested
+        # Windows that some of the shapes are near to.
+        for part in blocks(SHAPE, 5):
+            assert np.array_equal(laid.burn(part)[0], index[part.slices])
+        return sum(int(((index == value) != inside[value])[clear].sum()) for value in (0, 1))
 
-    assert wrong() == 0 and inside.sum() > 500 and clear.mean() > 0.95
+    assert wrong() == 0 and min(map(np.sum, inside)) > 200 and clear.mean() > 0.95
     monkeypatch.setattr(overlay, "DEVIATION", np.inf)
     assert wrong() > 100
+
+
+def test_the_whole_world_is_looked_at_once() -> None:
+    # Its extent in degrees, widened, holds some places twice.
+    grid = Grid(CRS.from_epsg(6933), Affine(655000, 0, -17360000, 0, -390000, 7210000), SHAPE)
+    shapes = np.array(
+        [shapely.box(170, -40, 179, 40), shapely.box(-179, -40, -170, 40), shapely.box(0, 0, 9, 9)], object
+    )
+    x, y = centres(grid, DEGREES)
+    index, contested = lay_over(shapes, np.arange(3, dtype=np.uint8), DEGREES, grid, shapely.STRtree(shapes)).burn(
+        grid.window
+    )
+    for value, shape in enumerate(shapes):
+        assert np.array_equal(index == value, shapely.contains_xy(shape, x, y)) and (index == value).any()
+    assert not contested
 
 
 def test_what_a_projection_does_not_show_is_cut_off_first() -> None:

@@ -17,7 +17,7 @@ from affine import Affine
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.legend import NO_CLASS, Legend, LegendClass
-from geoseg.raster import vector_labels
+from geoseg.raster import features, vector_labels
 from geoseg.raster.features import LabelField
 from geoseg.raster.labels import Flaws, Labels
 from geoseg.raster.resample import nearest
@@ -86,7 +86,7 @@ def test_pickled_and_closed_it_reads_the_same(raster: Path, make_vector: MakeVec
     copy = pickle.loads(pickle.dumps(labels))
     # Another process has read nothing yet.
     vector_labels._laid_over.cache_clear()
-    vector_labels.read_features.__globals__["_read"].cache_clear()
+    features._read.cache_clear()
     labels.close()
     assert np.array_equal(copy.read(WINDOW), before) and np.array_equal(labels.read(WINDOW), before)
     assert len(pickle.dumps(labels)) < 3000
@@ -141,7 +141,7 @@ def test_a_layer_without_a_crs_needs_a_scene_without_one(make_raster: MakeRaster
     scene = Scene(make_raster(name="plain.png", crs=None, transform=None, driver="PNG"))
     index = VectorLabels(path, LAND, scene).read()
     assert (index[3:9, 2:12] == 1).all() and (index == 1).sum() == 60
-    with pytest.raises(InputError, match="is in EPSG:4326, but .*plain.png names no CRS"):
+    with pytest.raises(InputError, match=r"is in EPSG:4326, but .*plain.png names no CRS"):
         VectorLabels(make_vector([shapely.box(2, 3, 12, 9)], [7], "b.gpkg", "EPSG:4326"), LAND, scene)
 
 

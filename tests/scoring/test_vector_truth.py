@@ -203,11 +203,11 @@ def test_boundaries_need_polygons_that_touch(make_raster: MakeRaster, make_vecto
     maps = make_raster(patches(3), "m.tif", nodata=255)
     x, y = OFF_ORIGIN @ (10, 10)
     apart = [shapely.box(x, y - 3, x + 2, y), shapely.box(x + 5, y - 3, x + 7, y)]
-    with pytest.raises(UsageError, match="p.gpkg: holds points, which have no borders; leave --boundary out"):
+    with pytest.raises(UsageError, match=r"p.gpkg: holds points, which have no borders; leave --boundary out"):
         score(maps, make_vector([shapely.Point(x, y)], ["c3"], "p.gpkg"), LAND, boundary=2)
-    with pytest.raises(InputError, match="apart.gpkg: no two of its polygons of different classes touch.*--boundary"):
+    with pytest.raises(InputError, match=r"apart.gpkg: no two of its polygons of different classes touch.*--boundary"):
         score(maps, make_vector(apart, ["c3", "c7"], "apart.gpkg"), LAND, boundary=2)
-    with pytest.raises(InputError, match="alike.gpkg: no two of its polygons of different classes touch"):
+    with pytest.raises(InputError, match=r"alike.gpkg: no two of its polygons of different classes touch"):
         score(
             maps,
             make_vector([apart[0], shapely.box(x + 2, y - 3, x + 5, y)], ["c3"] * 2, "alike.gpkg"),
@@ -287,7 +287,7 @@ def test_a_map_placed_by_control_points_is_refused(make_raster: MakeRaster, make
     points = [rasterio.control.GroundControlPoint(r, c, 3 + c / 99, 50 - r / 99) for r, c in ((0, 0), (0, 9), (9, 0))]
     maps = make_raster(patches(3), "m.tif", transform=None, crs="EPSG:4326", gcps=points)
     with pytest.raises(
-        InputError, match="m.tif: is placed by control points, and .*labels.gpkg cannot be laid over it"
+        InputError, match=r"m.tif: is placed by control points, and .*labels.gpkg cannot be laid over it"
     ):
         score(maps, make_vector([shapely.box(3, 49, 4, 50)], ["c3"], crs="EPSG:4326"), LAND)
 
