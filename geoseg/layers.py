@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyogrio
 import pyogrio.raw
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -17,6 +18,9 @@ from rasterio.errors import CRSError
 from geoseg.errors import InputError
 
 PARQUET = (".parquet", ".geoparquet")
+
+# For the process: a GML file may name a schema on the network, which GDAL would go and get.
+pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO"})
 
 
 class Layer(NamedTuple):

@@ -98,10 +98,11 @@ class PixelShapes:
         return shapely.STRtree(shapely.box(*low.T, *high.T))
 
     def _near(self, window: Window) -> Edges:
-        """The edges of the shapes that may meet a window."""
+        """The edges that reach into the rows of a window, of the shapes that may meet it."""
         near = np.sort(self._boxes.query(shapely.box(window.col, window.row, window.col_stop, window.row_stop)))
         first, stop = (np.searchsorted(self.edges.shape, near, side) for side in ("left", "right"))
         chosen = _runs(first, stop - first)
+        chosen = chosen[(self.edges.y2[chosen] > window.row) & (self.edges.y1[chosen] < window.row_stop)]
         return Edges(*(values[chosen] for values in self.edges))
 
     def _burn(self, edges: Edges, window: Window) -> tuple[np.ndarray, int]:
@@ -110,7 +111,7 @@ class PixelShapes:
             parts = [self._burn(edges, half) for half in _halves(window)]
             return np.concatenate([index for index, _ in parts]), sum(contested for _, contested in parts)
         spans = _in_order(_spans_of_polygons(edges, first, count, window), _spans_of_points(self.points, window))
-        return _painted(spans, self.classes, window)
+        return _painted(spans, self.classes, window), _contested(spans, self.classes, window)
 
 
 def _crossed_rows(edges: Edges, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -148,20 +149,24 @@ def _in_order(*parts: Spans) -> Spans:
     return Spans(*(values[order] for values in spans))
 
 
-def _painted(spans: Spans, classes: np.ndarray, window: Window) -> tuple[np.ndarray, int]:
+def _contested(spans: Spans, classes: np.ndarray, window: Window) -> int:
+    """Pixels in spans of several classes: the lowest class of theirs is not the highest."""
+    ascending = np.argsort(classes[spans.shape], kind="stable")
+    highest, lowest = (
+        _painted(Spans(*(values[order] for values in spans)), classes, window) for order in (ascending, ascending[::-1])
+    )
+    return int((lowest != highest).sum())
+
+
+def _painted(spans: Spans, classes: np.ndarray, window: Window) -> np.ndarray:
+    """(H, W) uint8 class indices of a window, later spans over earlier ones."""
     length = spans.stop - spans.start
     index = np.full(window.area, NO_CLASS, np.uint8)
-    # The lowest and the highest class of each pixel: where they differ, shapes of several classes meet.
-    low, high = np.full(window.area, 255, np.uint8), np.zeros(window.area, np.uint8)
     for part in np.split(np.arange(len(length)), np.flatnonzero(np.diff(np.cumsum(length) // MOST_PAINTED)) + 1):
         begin = (spans.row[part] - window.row) * window.width + spans.start[part] - window.col
-        pixels, painted = _runs(begin, length[part]), np.repeat(classes[spans.shape[part]], length[part])
         # Of several values for one place the last one stays.
-        index[pixels] = painted
-        np.minimum.at(low, pixels, painted)
-        np.maximum.at(high, pixels, painted)
-    # Of a pixel without any shape the lowest is above the highest.
-    return index.reshape(window.shape), int((low < high).sum())
+        index[_runs(begin, length[part])] = np.repeat(classes[spans.shape[part]], length[part])
+    return index.reshape(window.shape)
 
 
 def _runs(first: np.ndarray, count: np.ndarray) -> np.ndarray:

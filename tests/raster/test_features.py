@@ -10,7 +10,6 @@ import pytest
 import shapely
 
 from geoseg.errors import InputError
-from geoseg.layers import read_layer
 from geoseg.legend import NO_CLASS, Legend, LegendClass
 from geoseg.points import SamplePoints, write_points
 from geoseg.raster.features import LabelField, LabelledFeatures, is_vector, read_features
@@ -213,9 +212,3 @@ def test_the_fields_of_a_shapefile_may_change_alone(make_vector: MakeVector) -> 
 def test_what_is_a_vector_file_is_told_by_the_ending() -> None:
     assert all(map(is_vector, ("a.gpkg", "A.SHP", "x/labels.geojson", "p.csv", "a.json")))
     assert not any(map(is_vector, ("a.tif", "a.png", "a", "gpkg")))
-
-
-def test_only_the_fields_that_are_asked_for_are_read(make_vector: MakeVector) -> None:
-    path = make_vector(BOXES, [10] * 4, ha=[1.5] * 4)
-    assert list(read_layer(path, fields=["ha"]).fields) == ["ha"] and read_layer(path, fields=False).fields == {}
-    assert list(read_layer(path).fields) == ["kind", "ha"]
