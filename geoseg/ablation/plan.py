@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,8 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
-    return {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    found = {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    return found | ({"field of labels": asdict(dataset.field)} if dataset.field else {})
 
 
 def _sizes(pairs: Sequence[Pair]) -> str:

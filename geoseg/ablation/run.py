@@ -29,6 +29,7 @@ from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.raster.bands import Band
+from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.source import Source
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
@@ -53,6 +54,8 @@ def ablate(
     fixed_steps: int | None = None,
     split: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     bands: Sequence[Band] | None = None,
     rare_set: str | None = None,
     device: str = "auto",
@@ -71,7 +74,8 @@ def ablate(
         settings: the paper's rows and the recipe by name, all by default; the baseline among them.
         seeds: each row is trained with the seeds 0 to seeds - 1.
         fixed_steps: optimiser steps of every row, so that rows with more samples do not train longer.
-        split, legend, bands, device, precision: as geoseg.train takes them; ratios are drawn once, with seed 0.
+        split, legend, label_field, label_layer, bands, device, precision: as geoseg.train takes them; ratios are drawn
+            once, with seed 0.
         rare_set: what oversampling goes by; None: the paper's text where the legend has its classes, else the shares.
         keep_maps: keep the map of every test scene, not just of those that the report shows.
         sweep: train the baseline with the paper's learning rates, and say what validation had after a third, two
@@ -86,7 +90,7 @@ def ablate(
     """
     root, said = resolve_data(data)
     log.info(said)
-    dataset = open_dataset(root, legend)
+    dataset = open_dataset(root, legend, LabelField.asked(label_field, label_layer))
     options = {key: value for key, value in options.items() if value is not None}
     if fixed_steps is not None:
         if options.get("epochs") or options.get("steps"):
@@ -104,7 +108,8 @@ def ablate(
     framing = resolve_framing(plan.baseline, scenes)[1]
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, framing, keep, device, precision)
-    common = {"legend": legend, "bands": bands, "device": device, "precision": precision, "progress": progress}
+    common = {"legend": legend, "label_field": label_field, "label_layer": label_layer, "bands": bands}
+    common |= {"device": device, "precision": precision, "progress": progress}
     failures = Failures()
     with locked(folder):
         split_file = begin(folder, plan, dataset, parts)

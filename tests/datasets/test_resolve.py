@@ -41,7 +41,7 @@ def test_data_is_looked_for_in_order(quick_sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("GEOSEG_DATA", str(named))
     touch(Path("data"), "1_sat.jpg", "1_mask.png")
-    assert resolve_data("x") == (Path("x"), "data: x")
+    assert resolve_data("x") == (Source("x"), "data: x")
     assert resolve_data(None) == (named, f"data: {named} (from GEOSEG_DATA)")
     monkeypatch.delenv("GEOSEG_DATA")
     assert resolve_data(None) == (Path("data"), "data: ./data")
