@@ -253,7 +253,7 @@ class Tally:
             boundary=self._boundary,
             reliability=self._reliability,
             provenance={name: value for name, value in maps.scene.tags.items() if name in PROVENANCE_TAGS},
-            sources=(maps.scene.source, truths.path if burnt else truths.scene.source),
+            sources=(maps.scene.source, Source.of(truths.path) if burnt else truths.scene.source),
             field=truths.field if burnt else None,
             pointwise=burnt and not len(truths.shapes.edges.shape),
         )

@@ -10,6 +10,7 @@ import pytest
 from geoseg.datasets import resolve, synthetic
 from geoseg.datasets.dataset import has_known_layout
 from geoseg.datasets.resolve import embedded_sample, resolve_data
+from geoseg.source import Source
 
 
 def touch(root: Path, *names: str) -> Path:

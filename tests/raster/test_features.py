@@ -152,7 +152,7 @@ def test_open_rings_are_closed(tmp_path: Path) -> None:
     ("name", "content", "what"),
     [
         ("cut.gpkg", b"SQLite format 3\0" + bytes(50), "cannot be read as a vector file"),
-        ("text.geojson", b"hello", "cannot be read as a vector file"),
+        ("text.geojson", b"hello", "is none of GeoPackage"),
         ("cut.geojson", b'{"type":"FeatureCollection","features":[{"type"', "cannot be read as a vector file"),
         ("a.parquet", b"PAR1" + bytes(20) + b"PAR1", "no Parquet driver here; convert the file first"),
         ("empty.csv", b"x,y,kind\n", "expected a line of column names"),

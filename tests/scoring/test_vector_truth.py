@@ -25,6 +25,7 @@ from geoseg.scoring.design import design_sample
 from geoseg.scoring.estimate import estimate_areas
 from geoseg.scoring.report import Report
 from geoseg.scoring.score import score
+from geoseg.source import Source
 
 MakeRaster = Callable[..., Path]
 MakeVector = Callable[..., Path]
@@ -228,7 +229,7 @@ def test_reports_show_the_truth_the_image_and_the_errors(folders: Path, make_vec
     found = score(folders / "maps", truth, LAND, label_field="kind", details=True)
     for worst in (worst_scenes, worst_windows):
         views = zip(
-            read_views(expected, worst(expected, 4), 320, folders / "images"),
+            read_views(expected, worst(expected, 4), 320, Source.of(folders / "images")),
             read_views(found, worst(found, 4), 320),
             strict=True,
         )
