@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
@@ -15,7 +15,7 @@ FINISHED_WITH_FAILED_PARTS = 6
 
 
 @click.command()
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=options.RASTER)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of runs and reports."
 )
@@ -58,6 +58,7 @@ FINISHED_WITH_FAILED_PARTS = 6
 )
 @options.rare_set
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where rows with a timm encoder start from.")
+@options.opening
 @options.device
 @options.precision
 @click.option("--keep-maps", is_flag=True, help="Keep the maps of all test scenes, not just of those that are shown.")
@@ -66,7 +67,7 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.quiet
 @options.debug
 @click.pass_context
-def ablate(context: click.Context, data: Path | None, settings: str | None, as_json: bool, **given) -> None:
+def ablate(context: click.Context, data: Source | None, settings: str | None, as_json: bool, **given) -> None:
     """Train and compare the rows of the paper's ablation, and our own recipe, on DATA.
 
     Every row is trained on the same split with every seed, each in DIR/runs/ROW-seedN, and tested on the same scenes.
@@ -80,8 +81,7 @@ def ablate(context: click.Context, data: Path | None, settings: str | None, as_j
     import geoseg
 
     rows = None if settings is None else [name.strip() for name in settings.split(",")]
-    command = shlex.join(["geoseg", *sys.argv[1:]])
-    found = geoseg.ablate(data, settings=rows, command=command, progress=context.obj["progress"], **given)
+    found = geoseg.ablate(data, settings=rows, command=options.typed(), progress=context.obj["progress"], **given)
     click.echo(json.dumps(found.to_dict()) if as_json else found.to_text())
     if found.failed:
         context.exit(FINISHED_WITH_FAILED_PARTS)

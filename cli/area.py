@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from geoseg.source import Source
+
 from . import options
 
 log = logging.getLogger("geoseg")
@@ -17,9 +19,9 @@ OF_POINTS = "legend", "label_field", "stratum_field", "drop_unlabelled"
 
 
 @click.command()
-@click.argument("map_path", metavar="[MAP]", required=False, type=click.Path(path_type=Path))
+@click.argument("map_path", metavar="[MAP]", required=False, type=options.RASTER)
 @click.option(
-    "--sample", type=click.Path(path_type=Path), help="Labelled points: .gpkg, .geojson, .csv, or what OGR opens."
+    "--sample", type=click.Path(path_type=Path), help="Labelled points: .gpkg, .geojson, .shp, .fgb, .kml or .csv."
 )
 @click.option("--key", type=click.Path(path_type=Path), help="The file of strata that geoseg design --key put aside.")
 @click.option(
@@ -42,6 +44,7 @@ OF_POINTS = "legend", "label_field", "stratum_field", "drop_unlabelled"
     is_flag=True,
     help="Leave out points without a label: sound only where that has nothing to do with their class.",
 )
+@options.opening
 @options.legend
 @options.json
 @options.quiet
@@ -49,7 +52,7 @@ OF_POINTS = "legend", "label_field", "stratum_field", "drop_unlabelled"
 @click.pass_obj
 def area(
     obj: dict,
-    map_path: Path | None,
+    map_path: Source | None,
     sample: Path | None,
     key: Path | None,
     counts: Path | None,

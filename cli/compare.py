@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
@@ -14,9 +15,9 @@ log = logging.getLogger("geoseg")
 
 
 @click.command()
-@click.argument("first", metavar="A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="B", type=click.Path(path_type=Path))
-@click.argument("truth", type=click.Path(path_type=Path))
+@click.argument("first", metavar="A", type=options.RASTER)
+@click.argument("second", metavar="B", type=options.RASTER)
+@click.argument("truth", type=options.RASTER)
 @options.legend
 @options.prediction_legend
 @options.mapping
@@ -31,11 +32,12 @@ log = logging.getLogger("geoseg")
 @options.seed_of_draws
 @options.level
 @options.block
+@options.opening
 @options.json
 @options.quiet
 @options.debug
 @click.pass_obj
-def compare(obj: dict, first: Path, second: Path, truth: Path, as_json: bool, **given) -> None:
+def compare(obj: dict, first: Source, second: Source, truth: Source, as_json: bool, **given) -> None:
     """Compare the maps A and B of one TRUTH: the difference B - A of every figure, with interval and p-value.
 
     Each is a raster as geoseg score takes it, or a folder of them, matched by stem. The scenes are drawn again, the

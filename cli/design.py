@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from geoseg.source import Source
+
 from . import options
 
 log = logging.getLogger("geoseg")
@@ -27,7 +29,7 @@ class Accuracy(click.ParamType):
 
 
 @click.command()
-@click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
+@click.argument("map_path", metavar="MAP", type=options.RASTER)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The points: .gpkg, .geojson or .csv."
 )
@@ -58,6 +60,7 @@ class Accuracy(click.ParamType):
     help="A .csv for the strata, so that the points tell a labeller nothing of the map; geoseg area takes it back.",
 )
 @options.overwrite
+@options.opening
 @options.legend
 @options.json
 @options.quiet
@@ -65,7 +68,7 @@ class Accuracy(click.ParamType):
 @click.pass_obj
 def design(
     obj: dict,
-    map_path: Path,
+    map_path: Source,
     output: Path,
     size: int | None,
     target_se: float | None,

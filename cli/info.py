@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=options.RASTER)
+@options.opening
 @options.json
 @options.quiet
 @options.debug
-def info(file: Path, as_json: bool) -> None:
+def info(file: Source, as_json: bool) -> None:
     """Say what FILE is: a raster, a model, or a run folder."""
     from geoseg.describe import describe
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import traceback
 
 import click
 
 from geoseg import __version__
 from geoseg.errors import GeosegError, ResourceError
+from geoseg.redaction import redact
 
 from . import options
 from .ablate import ablate
@@ -39,28 +41,34 @@ class Commands(click.Group):
         try:
             code = super().main(args, *rest, **kwargs)
         except click.ClickException as error:
+            error.message = redact(error.message)
             error.show()
             code = error.exit_code
         except (KeyboardInterrupt, click.Abort) as error:
             said = str(error.__cause__ or error) or "interrupted; what was finished before is intact"
             click.echo(f"geoseg: {said}", err=True)
             code = INTERRUPTED
-        except GeosegError as error:
-            if debug:
-                raise
-            click.echo(f"geoseg: {error}", err=True)
-            code = error.exit_code
         except Exception as error:
-            if debug:
-                raise
-            reason = " ".join(str(error).split())[:300]
-            if _is_out_of_memory(error):
-                click.echo(f"geoseg: out of memory ({reason}); take a smaller --window, --size or batch", err=True)
-                code = ResourceError.exit_code
-            else:
-                click.echo(f"geoseg: unexpected {type(error).__name__}: {reason} (--debug shows where)", err=True)
-                code = 1
+            code = _show_traceback() if debug else _say(error)
         sys.exit(code or 0)
+
+
+def _show_traceback() -> int:
+    click.echo(redact(traceback.format_exc()), err=True)
+    return 1
+
+
+def _say(error: Exception) -> int:
+    """An error in one line; its exit code."""
+    if isinstance(error, GeosegError):
+        click.echo(f"geoseg: {error}", err=True)
+        return error.exit_code
+    reason = redact(" ".join(str(error).split()))[:300]
+    if _is_out_of_memory(error):
+        click.echo(f"geoseg: out of memory ({reason}); take a smaller --window, --size or batch", err=True)
+        return ResourceError.exit_code
+    click.echo(f"geoseg: unexpected {type(error).__name__}: {reason} (--debug shows where)", err=True)
+    return 1
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -78,9 +86,16 @@ def _stop_on_termination() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+class Redacting(logging.Formatter):
+    """Messages without credentials, whoever makes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 def _show_messages() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(Redacting("%(message)s"))
     logger = logging.getLogger("geoseg")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

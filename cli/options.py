@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from functools import reduce, wraps
 
 import click
 from click.core import ParameterSource
+
+from geoseg.redaction import redact
+from geoseg.source import OpeningPolicy, Source
 
 
 def _be_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
@@ -20,6 +26,53 @@ def given(names: Iterable[str]) -> list[str]:
     context = click.get_current_context()
     typed = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     return [typed[name] for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+
+
+class Raster(click.ParamType):
+    """A raster by its path or URL, or a folder of rasters."""
+
+    name = "PATH|URL"
+
+    def convert(self, value, param, context):
+        return Source.of(value)
+
+
+RASTER = Raster()
+
+
+def opening(command: Callable) -> Callable:
+    """Options of what may be opened beyond single files of the usual formats: the command's rasters carry them."""
+    flags = (
+        click.option(
+            "--allow-external", is_flag=True, help="VRTs may name files outside of their folder, and on the network."
+        ),
+        click.option("--allow-archives", is_flag=True, help="Read /vsizip/A.zip/B.tif and /vsitar/A.tar/B.tif."),
+        click.option("--allow-large", is_flag=True, help="Read rasters whose declared size looks like a trap."),
+        click.option(
+            "--allow-driver", multiple=True, metavar="NAME", help="Read another of GDAL's formats, too, such as HFA."
+        ),
+    )
+
+    @wraps(command)
+    def with_policy(*args, allow_external, allow_archives, allow_large, allow_driver, **given):
+        policy = OpeningPolicy(allow_external, allow_archives, allow_large, allow_driver)
+        named = {key: value for key, value in given.items() if _is_rasters(value)}
+        if policy != OpeningPolicy() and not named:
+            raise click.UsageError(f"{policy.options[0]} is for rasters and folders that are named")
+        for key, value in named.items():
+            given[key] = value.under(policy) if isinstance(value, Source) else tuple(one.under(policy) for one in value)
+        return command(*args, **given)
+
+    return reduce(lambda function, flag: flag(function), reversed(flags), with_policy)
+
+
+def _is_rasters(value: object) -> bool:
+    return isinstance(value, Source) or (isinstance(value, tuple) and any(isinstance(one, Source) for one in value))
+
+
+def typed() -> str:
+    """The command as it was typed, without credentials."""
+    return shlex.join(["geoseg", *map(redact, sys.argv[1:])])
 
 
 # Both are also taken after the name of a command, where people type them.

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import click
 
+from geoseg.redaction import redact
+
 from . import options
 
 
 @click.command()
-@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=click.Path(path_type=Path))
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=options.RASTER)
 @click.option(
     "-o", "--output", required=True, metavar="MASK.tif|DIR/", help="The map; for several scenes a folder, ending in /."
 )
@@ -69,6 +71,7 @@ from . import options
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@options.opening
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done: tiles, memory, disk, time; and stop.")
@@ -110,7 +113,7 @@ def predict(
             if not as_json:
                 click.echo(result.to_text())
     except (KeyboardInterrupt, SystemExit):
-        click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}", err=True)
+        click.echo(f"geoseg: to go on: {_resume_command(sys.argv)}{_withheld(scenes)}", err=True)
         raise
     if as_json:
         click.echo(json.dumps(results if several else results[0] if results else None))
@@ -124,5 +127,9 @@ def _key_values(texts) -> dict[str, str]:
 
 
 def _resume_command(arguments: list[str]) -> str:
-    kept = [argument for argument in arguments[1:] if argument not in ("--resume", "--overwrite")]
+    kept = [redact(argument) for argument in arguments[1:] if argument not in ("--resume", "--overwrite")]
     return shlex.join(["geoseg", *kept, "--resume"])
+
+
+def _withheld(scenes) -> str:
+    return " (with the credentials in its URL)" if any(scene.has_secrets for scene in scenes) else ""

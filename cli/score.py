@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
@@ -17,8 +18,8 @@ log = logging.getLogger("geoseg")
 
 
 @click.command()
-@click.argument("pred", type=click.Path(path_type=Path))
-@click.argument("truth", type=click.Path(path_type=Path))
+@click.argument("pred", type=options.RASTER)
+@click.argument("truth", type=options.RASTER)
 @options.legend
 @options.prediction_legend
 @options.mapping
@@ -40,7 +41,7 @@ log = logging.getLogger("geoseg")
 )
 @click.option(
     "--scores",
-    type=click.Path(path_type=Path),
+    type=options.RASTER,
     metavar="FILE|DIR",
     help="What predict wrote with --scores top or all: calibration too.",
 )
@@ -54,10 +55,11 @@ log = logging.getLogger("geoseg")
 )
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=options.RASTER,
     metavar="FILE|DIR",
     help="The image, or a folder of images, that an .html report shows.  [default: beside the truths]",
 )
+@options.opening
 @options.overwrite
 @options.bootstrap
 @options.seed_of_draws
@@ -67,7 +69,7 @@ log = logging.getLogger("geoseg")
 @options.quiet
 @options.debug
 @click.pass_obj
-def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool, **given) -> None:
+def score(obj: dict, pred: Source, truth: Source, legend: str | None, as_json: bool, **given) -> None:
     """Compare the map PRED with TRUTH: per-class IoU and their mean, precision, recall and agreement.
 
     Both are class rasters or colour masks, or two folders of them, matched by stem. The map is laid onto the truth's
@@ -87,7 +89,7 @@ def score(obj: dict, pred: Path, truth: Path, legend: str | None, as_json: bool,
     if images:
         require_images(images, truth.is_dir())
     report = geoseg.score(pred, truth, legend, details=page, progress=obj["progress"], **given)
-    report = replace(report, provenance={**report.provenance, "command": shlex.join(["geoseg", *sys.argv[1:]])})
+    report = replace(report, provenance={**report.provenance, "command": options.typed()})
     for note in report.notes:
         log.info(note)
     for path in reports:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
+
+from geoseg.source import Source
 
 from . import options
 
 
 @click.command()
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=options.RASTER)
 @options.split
 @click.option(
     "--part",
@@ -21,6 +22,7 @@ from . import options
     help="Which scenes of the split.",
 )
 @options.rare_set
+@options.opening
 @options.legend
 @options.bands
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of ratio splits.")
@@ -28,7 +30,7 @@ from . import options
 @options.quiet
 @options.debug
 @click.pass_obj
-def stats(obj: dict, data: Path | None, as_json: bool, **given) -> None:
+def stats(obj: dict, data: Source | None, as_json: bool, **given) -> None:
     """Class shares of DATA's training scenes, before and after oversampling and augmentation.
 
     DATA is a folder as geoseg train takes it. The shares after are expected over seeds, with the part that rotation

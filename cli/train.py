@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from geoseg.source import Source
+
 from . import options
 
 
 @click.command()
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=options.RASTER)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run folder.  [default: a new one in ./runs]"
 )
@@ -97,6 +99,7 @@ from . import options
     metavar="DIR|none",
     help="Where decoded scenes are kept.  [default: $GEOSEG_CACHE, or the user's cache folder]",
 )
+@options.opening
 @options.device
 @options.precision
 @click.option("--resume", is_flag=True, help="Go on with the run in -o where it stopped.")
@@ -104,7 +107,7 @@ from . import options
 @options.quiet
 @options.debug
 @click.pass_obj
-def train(obj: dict, data: Path | None, output: Path | None, as_json: bool, **given) -> None:
+def train(obj: dict, data: Source | None, output: Path | None, as_json: bool, **given) -> None:
     """Train a segmenter on DATA.
 
     DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.

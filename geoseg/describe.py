@@ -10,19 +10,20 @@ from geoseg.models.segmenter import SegmenterConfig
 from geoseg.models.storage import model_file, read_record
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.scene import Scene
+from geoseg.source import Source
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(source: str | Path | Source) -> dict[str, Any]:
     """A record of a raster file, a model file or a run folder; raises InputError or ModelError."""
-    path = Path(path)
-    if path.is_dir() or path.suffix == ".safetensors":
-        return describe_model(path)
-    return describe_raster(path)
+    source = Source.of(source)
+    if source.is_dir() or (source.local and source.suffix == ".safetensors"):
+        return describe_model(Path(source))
+    return describe_raster(source)
 
 
-def describe_raster(path: Path) -> dict[str, Any]:
+def describe_raster(source: Source) -> dict[str, Any]:
     """Kind, grid, ground resolution, bands, dtype; of a geoseg map its provenance tags too."""
-    with Scene(path) as scene:
+    with Scene(source) as scene:
         record = {"kind": "class raster" if LEGEND_TAG in scene.tags else "raster", "grid": str(scene.grid)}
         record |= {"gsd": scene.grid.gsd, "bands": list(scene.bands), "band_names": list(scene.band_names)}
         record |= {"colours": list(scene.colours), "dtype": scene.dtype, "nodata": _in_json(scene.nodata)}

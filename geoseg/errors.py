@@ -1,10 +1,17 @@
 """Every error a user can cause or meet, each with the one exit code the command line gives it."""
 
+from __future__ import annotations
+
+from geoseg.redaction import redact
+
 
 class GeosegError(Exception):
-    """Root of geoseg's errors: one line that says what, in which file, and what to do."""
+    """Root of geoseg's errors: one line that says what, in which file, and what to do; never with credentials."""
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(GeosegError):

@@ -22,6 +22,7 @@ from rasterio.warp import transform
 
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
+from geoseg.vectors import require_vector
 
 LAYER = "points"
 """Name of the layer that is written."""
@@ -109,7 +110,7 @@ class SamplePoints:
 
 
 def read_points(path: str | Path) -> SamplePoints:
-    """Read points from a CSV file with columns x, y or lon, lat, or from any vector file that OGR opens.
+    """Read points from a CSV file with columns x, y or lon, lat, or from a vector file (geoseg.vectors.FORMATS).
 
     A CSV's x and y are in the CRS of whatever the points are laid over. Raises InputError: no such file, no points,
     and rasters, which are no samples.
@@ -215,9 +216,10 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_vector(path: Path) -> SamplePoints:
+    file = require_vector(path)
     try:
-        layer = _only_layer(path)
-        meta, _, geometry, fields = pyogrio.raw.read(path, layer=layer)
+        layer = _only_layer(file, path)
+        meta, _, geometry, fields = pyogrio.raw.read(file, layer=layer)
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
     shapes = shapely.from_wkb(geometry)
@@ -228,8 +230,8 @@ def _read_vector(path: Path) -> SamplePoints:
     return SamplePoints(_ids(columns, range(1, len(x) + 1)), x, y, _crs(meta["crs"], path), columns, str(path))
 
 
-def _only_layer(path: Path) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+def _only_layer(file: str, path: Path) -> str:
+    layers = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
     if len(layers) != 1:
         raise InputError(f"{path}: has {len(layers)} layers with geometry ({', '.join(layers)}); export one")
     return layers[0]

@@ -23,12 +23,13 @@ from geoseg.raster.bands import Band
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.stack import StackScene
 from geoseg.raster.writer import require_writable
+from geoseg.source import Source
 from geoseg.training.run import newest_finished_run
 
 log = logging.getLogger("geoseg")
 
 
-Input = tuple[Path, ...]
+Input = tuple[str | Path | Source, ...]
 """The files of one scene: a raster, or the bands of a stack."""
 
 
@@ -89,7 +90,7 @@ def _duration(seconds: float) -> str:
 
 
 def predict_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
@@ -118,8 +119,8 @@ def predict_scenes(
         with open_input(files, segmenter, bands, nodata_rule) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", scene.name)
-            for path in files:
-                require_other_file(path, target)
+            for file in files:
+                require_other_file(file, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
@@ -137,7 +138,7 @@ def predict_scenes(
 
 
 def plan_scenes(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path | Source],
     output: str,
     model: Path | None,
     *,
@@ -165,10 +166,10 @@ def plan_scenes(
     return found
 
 
-def resolve_inputs(scenes: Sequence[Path], output: str, stack: bool) -> list[Input]:
+def resolve_inputs(scenes: Sequence[str | Path | Source], output: str, stack: bool) -> list[Input]:
     """The files of each scene: one, or with ``stack`` all of them. Raises UsageError for a stack into a folder."""
     if not stack:
-        return [(path,) for path in scenes]
+        return [(file,) for file in scenes]
     if output.endswith("/") or Path(output).is_dir():
         raise UsageError(f"{output}: a stack is one scene; name the file of its map with -o MASK.tif")
     return [tuple(scenes)]
@@ -196,14 +197,14 @@ def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     return once * plan.forwarded / count * (8 if plan.tta else 1)
 
 
-def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
+def resolve_model(model: Path | None, scenes: Sequence[str | Path | Source]) -> Segmenter:
     """The model asked for; else that of the newest finished run, said, and refused if it learned invented land only."""
     if model is not None:
         return load(model)
     run = newest_finished_run()
     segmenter = load(run)
     log.info("model: %s (the newest finished run)", run)
-    real = [path for path in scenes if not is_synthetic(path)]
+    real = [scene for scene in map(Source.of, scenes) if not (scene.local and is_synthetic(scene))]
     if segmenter.config.provenance.get("data", {}).get("synthetic") and real:
         raise ModelError(
             f"{run}: was trained on the synthetic sample and is not meant for {real[0]}; "
@@ -212,7 +213,9 @@ def resolve_model(model: Path | None, scenes: Sequence[Path]) -> Segmenter:
     return segmenter
 
 
-def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_folder: bool = True) -> list[Path]:
+def resolve_outputs(
+    scenes: Sequence[str | Path | Source], output: str, overwrite: bool, make_folder: bool = True
+) -> list[Path]:
     """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
 
     Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
@@ -220,7 +223,10 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
     folder = output.endswith("/") or Path(output).is_dir()
     if not folder and len(scenes) > 1:
         raise UsageError(f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")
-    targets = [Path(output) / f"{path.stem}.tif" for path in scenes] if folder else [Path(output)]
+    sources = [Source.of(scene) for scene in scenes]
+    if unnamed := [source for source in sources if folder and not source.stem]:
+        raise UsageError(f"{unnamed[0]}: ends in no file's name to call the map by; give -o a file")
+    targets = [Path(output) / f"{source.stem}.tif" for source in sources] if folder else [Path(output)]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
         raise UsageError(f"two scenes would be written to {sorted(twice)[0]}; predict them into two folders")
@@ -229,8 +235,8 @@ def resolve_outputs(scenes: Sequence[Path], output: str, overwrite: bool, make_f
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    for path, target in zip(scenes, targets, strict=True):
+    for source, target in zip(sources, targets, strict=True):
         if target.parent.is_dir() or not folder:
-            require_other_file(path, target)
+            require_other_file(source, target)
             require_writable(target, overwrite)
     return targets

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +75,40 @@ def unique_pixels(shape: tuple[int, int] = (37, 53)) -> np.ndarray:
     """(3, H, W) uint8, no two pixels alike (up to 65,025 of them), never 0 in the third band."""
     number = np.arange(shape[0] * shape[1], dtype=np.int64).reshape(shape)
     return np.stack([number % 255, number // 255 % 255, 1 + number % 7]).astype(np.uint8)
+
+
+class Web:
+    """A web server of the files in ``folder``; the first part of a path says how it behaves (tests/file_server.py)."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder, self._log = root / "web", root / "requests.log"
+        self.folder.mkdir()
+        self._log.touch()
+        command = [sys.executable, Path(__file__).with_name("file_server.py"), self.folder, self._log]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.host = f"127.0.0.1:{self.process.stdout.readline().strip()}"
+
+    def url(self, path: str) -> str:
+        """Of "MANNER/FILE"."""
+        return f"http://{self.host}/{path}"
+
+    @property
+    def requests(self) -> list[str]:
+        """Lines of method, path and range."""
+        return self._log.read_text().splitlines()
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A server, and waits that are short for whoever reads from it."""
+    quick = {"MAX_RETRY": "2", "RETRY_DELAY": "0.05", "CONNECTTIMEOUT": "3", "LOW_SPEED_TIME": "1"}
+    for name, value in quick.items():
+        monkeypatch.setenv(f"GDAL_HTTP_{name}", value)
+    monkeypatch.setattr("geoseg.raster.scene.WAITS", (0.05, 0.05))
+    server = Web(tmp_path)
+    yield server
+    server.process.kill()
+    server.process.communicate()
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_several_layers_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("no.gpkg", "no such file"), ("mask.tif", "a census of its scene"), ("bad.gpkg", "cannot be read as a vector")],
+    [("no.gpkg", "no such file"), ("mask.tif", "a census of its scene"), ("bad.gpkg", "none of GeoPackage")],
 )
 def test_files_that_are_no_points_are_refused(tmp_path: Path, name: str, what: str) -> None:
     for there in ("mask.tif", "bad.gpkg"):
@@ -169,3 +169,46 @@ def test_a_geopackage_keeps_crs_types_and_record(tmp_path: Path) -> None:
     assert read.columns["code"].dtype == np.int64 and read.columns["reference"].tolist() == [None] * 3
     info = pyogrio.read_info(tmp_path / "p.gpkg", layer="points")
     assert info["layer_metadata"] == {"seed": "7"} and info["crs"] == "EPSG:32631"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.ovf", "<OGRVRTDataSource><OGRVRTLayer name='x'><SrcDataSource>{}</SrcDataSource></OGRVRTLayer>"),
+        ("a.gpkg", "<OGRVRTDataSource><OGRVRTLayer name='x'><SrcDataSource>{}</SrcDataSource></OGRVRTLayer>"),
+        ("a.kml", "<!-- <kml> --><OGRVRTDataSource></OGRVRTDataSource>"),
+        ("a.kml", "<kml><!-- <OGRVRTDataSource> --></kml>"),
+        ("a.geojson", '{{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read {}"}}'),
+        ("a.json", '["{}"]'),
+        ("a.xml", "<OGRWFSDataSource><URL>http://host.invalid</URL></OGRWFSDataSource>"),
+        ("a.zip", "PK\x03\x04"),
+        ("a.dxf", "0\nSECTION\n"),
+        ("empty.gpkg", ""),
+    ],
+)
+def test_vector_files_that_are_orders_or_of_other_formats_are_refused(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text.format(tmp_path / "points.gpkg"))
+    with pytest.raises(InputError, match=rf"{name}: is none of GeoPackage, Shapefile"):
+        read_points(path)
+
+
+@pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "KML"])
+def test_vector_formats(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = {"ESRI Shapefile": "shp", "FlatGeobuf": "fgb"}.get(driver, driver.lower())
+    monkeypatch.chdir(tmp_path)
+    # A name that OGR would take for a prefix.
+    path = Path(f"GPKG:a.{ending}") if driver in ("GPKG", "GeoJSON") else Path(f"a.{ending}")
+    places, target = shapely.to_wkb([shapely.Point(3, 48), shapely.Point(3.5, 48.25)]), tmp_path / f"b.{ending}"
+    how = {"driver": driver, "geometry_type": "Point", "crs": "EPSG:4326"}
+    pyogrio.raw.write(target, places, [np.array([1, 2])], ["n"], **how)
+    for written in tmp_path.glob("b.*"):
+        written.rename(path.with_suffix(written.suffix))
+    points = read_points(path)
+    assert sorted(zip(points.x, points.y, strict=True)) == [(3, 48), (3.5, 48.25)]
+
+
+def test_a_damaged_vector_file(tmp_path: Path) -> None:
+    (tmp_path / "a.gpkg").write_bytes(b"SQLite format 3\0" + b"x" * 2000)
+    with pytest.raises(InputError, match=r"a\.gpkg: cannot be read as a vector file"):
+        read_points(tmp_path / "a.gpkg")

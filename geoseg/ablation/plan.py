@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,5 +211,5 @@ def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
 
 def _sizes(pairs: Sequence[Pair]) -> str:
     """sha256 of the names and sizes of all images and labels: enough to notice other data, at no cost."""
-    found = [(pair.stem, pair.image.stat().st_size, pair.labels.stat().st_size) for pair in pairs]
+    found = [(pair.stem, os.stat(pair.image).st_size, os.stat(pair.labels).st_size) for pair in pairs]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()

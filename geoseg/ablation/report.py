@@ -18,6 +18,7 @@ from geoseg.reporting.tables import Record
 from geoseg.reporting.worst import Place, read_views
 from geoseg.scoring.pair import Pair as ScoredPair
 from geoseg.scoring.report import Report
+from geoseg.source import Source
 
 NAME = "ablation"
 
@@ -59,5 +60,7 @@ def _shown(ablation: Ablation, stem: str, pair: Pair) -> Shown:
 
 def _views(ablation: Ablation, run: Finished, stem: str, pair: Pair):
     matrix = run.tested.matrices[NATIVE][stem]
-    report = Report(ablation.legend, {str(pair.labels): ScoredPair(str(run.tested.maps[stem]), matrix)})
+    map_source = Source.of(run.tested.maps[stem])
+    scored = ScoredPair(str(map_source), matrix, sources=(map_source, pair.labels))
+    report = Report(ablation.legend, {str(pair.labels): scored})
     return read_views(report, [Place(str(pair.labels), None, matrix)], PANEL, pair.image)

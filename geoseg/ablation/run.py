@@ -30,6 +30,7 @@ from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.raster.bands import Band
 from geoseg.scoring.score import versions
+from geoseg.source import Source
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.scenes import open_scenes
 from geoseg.training.settings import TrainingSettings
@@ -44,7 +45,7 @@ CUTS = (1 / 3, 2 / 3, 1)
 
 
 def ablate(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     output: str | Path = "ablation",
     *,
     settings: Sequence[str] | None = None,
@@ -122,7 +123,7 @@ def ablate(
 class Maker:
     """Trains runs, each in its folder; goes on with those that were stopped."""
 
-    data: Path
+    data: Source
     folder: Path
     common: dict[str, Any]
     """Arguments of geoseg.train that all runs share."""

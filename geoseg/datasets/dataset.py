@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geoseg.errors import InputError
 from geoseg.legend import DEEPGLOBE, Legend, find_legend
+from geoseg.source import Source
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".vrt")
 SYNTHETIC_MARK = "SYNTHETIC.txt"
@@ -20,8 +21,8 @@ class Pair:
     """An image and its labels."""
 
     stem: str
-    image: Path
-    labels: Path
+    image: Source
+    labels: Source
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,18 @@ class Dataset:
         return tuple(by_stem[stem] for stem in stems)
 
 
-def open_dataset(root: str | Path, legend: Legend | str | Path | None = None) -> Dataset:
+def open_dataset(root: str | Path | Source, legend: Legend | str | Path | None = None) -> Dataset:
     """Read a folder in the DeepGlobe layout or the images/labels layout.
 
     DeepGlobe: <id>_sat.jpg beside <id>_mask.png, nested folders found too. Else: images/X.* with labels/X.*, the
     legend in legend.json (or as ``legend``). Either may have a split.json.
     Raises InputError where neither layout is found, and for an image without labels in the second.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such data folder")
-    pairs = _find_pairs(root)
+    given = Source.of(root)
+    if not given.is_dir():
+        raise InputError(f"{given}: no such data folder")
+    root = Path(given)
+    pairs = tuple(Pair(stem, given.at(image), given.at(labels)) for stem, image, labels in _find_pairs(root))
     if not pairs:
         raise InputError(
             f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/, labels/ and legend.json"
@@ -103,34 +105,35 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]] | None:
     return split
 
 
-def _find_pairs(root: Path) -> tuple[Pair, ...]:
+def _find_pairs(root: Path) -> list[tuple[str, Path, Path]]:
+    """Stem, image and labels of each scene, sorted."""
     return _images_and_labels(root) if _has_images_and_labels(root) else _deepglobe_pairs(root)
 
 
-def _deepglobe_pairs(root: Path) -> tuple[Pair, ...]:
-    pairs = {}
+def _deepglobe_pairs(root: Path) -> list[tuple[str, Path, Path]]:
+    pairs: dict[str, tuple[str, Path, Path]] = {}
     for image in root.rglob("*_sat.*"):
         stem = image.stem.removesuffix("_sat")
         labels = image.with_name(f"{stem}_mask.png")
         # The official validation and test folders hold images without masks.
         if image.suffix.lower() in IMAGE_ENDINGS and labels.is_file():
             if stem in pairs:
-                raise InputError(f"{root}: scene {stem} is there twice, {pairs[stem].image} and {image}; keep one")
-            pairs[stem] = Pair(stem, image, labels)
-    return tuple(pairs[stem] for stem in sorted(pairs))
+                raise InputError(f"{root}: scene {stem} is there twice, {pairs[stem][1]} and {image}; keep one")
+            pairs[stem] = stem, image, labels
+    return [pairs[stem] for stem in sorted(pairs)]
 
 
 def _has_images_and_labels(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "labels").is_dir()
 
 
-def _images_and_labels(root: Path) -> tuple[Pair, ...]:
+def _images_and_labels(root: Path) -> list[tuple[str, Path, Path]]:
     images, labels = _rasters_by_stem(root / "images"), _rasters_by_stem(root / "labels")
     lonely = sorted(images.keys() ^ labels.keys())
     if lonely:
         has, lacks = ("images", "labels") if lonely[0] in images else ("labels", "images")
         raise InputError(f"{root}: {lonely[0]} is in {has}/ but not in {lacks}/ ({len(lonely)} such in all)")
-    return tuple(Pair(stem, images[stem], labels[stem]) for stem in sorted(images))
+    return [(stem, images[stem], labels[stem]) for stem in sorted(images)]
 
 
 def _rasters_by_stem(folder: Path) -> dict[str, Path]:

@@ -10,25 +10,27 @@ from pathlib import Path
 from geoseg.datasets.dataset import has_known_layout
 from geoseg.datasets.synthetic import SAMPLE_VERSION, write_sample
 from geoseg.errors import OutputError
+from geoseg.source import Source
 
 DATA_VARIABLE = "GEOSEG_DATA"
 CACHE_VARIABLE = "GEOSEG_CACHE"
 
 
-def resolve_data(data: str | Path | None) -> tuple[Path, str]:
+def resolve_data(data: str | Path | Source | None) -> tuple[Source, str]:
     """The data folder, and one line that says which it is and why.
 
     In this order: ``data``; $GEOSEG_DATA; ./data where it has a known layout; the embedded synthetic sample.
     """
     if data is not None:
-        return Path(data), f"data: {data}"
+        return Source.of(data), f"data: {Source.of(data)}"
     if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE]), f"data: {os.environ[DATA_VARIABLE]} (from {DATA_VARIABLE})"
+        found = Source.of(os.environ[DATA_VARIABLE])
+        return found, f"data: {found} (from {DATA_VARIABLE})"
     if has_known_layout(Path("data")):
-        return Path("data"), "data: ./data"
+        return Source.of("data"), "data: ./data"
     folder = embedded_sample()
     return (
-        folder,
+        Source.of(folder),
         f"data: the embedded SYNTHETIC sample ({folder}); name a folder, or set {DATA_VARIABLE}, for your own",
     )
 

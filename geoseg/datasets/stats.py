@@ -21,6 +21,7 @@ from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
 from geoseg.raster.bands import Band
+from geoseg.source import Source
 
 Part = Literal["train", "val", "test"]
 
@@ -160,7 +161,7 @@ class ClassStats:
 
 
 def stats(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     *,
     split: str | None = None,
     part: Part = "train",

@@ -22,6 +22,7 @@ from geoseg.models.encoder_unet import EncoderUNet
 from geoseg.models.encoder_weights import pretrained_statistics
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import CONFIG_KEY, MODEL_FILE, load, model_sha256, save_segmenter
+from geoseg.raster.bands import Band
 
 log = logging.getLogger("geoseg")
 
@@ -83,7 +84,7 @@ def import_model(
     window: int | None = None,
     size: int | None = None,
     gsd: float | None = None,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[Band] | None = None,
     overwrite: bool = False,
 ) -> Segmenter:
     """Make a model file of an ``smp.Unet``'s weights: of depth 5, with smp's own widths, batch norm and no attention.
@@ -101,7 +102,7 @@ def import_model(
         window: side in scene pixels of the windows that it is used with, WINDOW where there is none.
         size: side in pixels of a window as the network sees it; None: the window itself.
         gsd: metres per pixel of the training images.
-        bands: band numbers from 1 that the network takes of an image; None: all but alpha.
+        bands: what the network takes of an image, numbers from 1 or the names of its bands; None: all but alpha.
 
     Returns the model, ready to predict. Invalid pixels enter it as the normalisation's means.
     Raises InputError for the legend, ModelError where a tensor is missing, of another shape, not finite or not used,
@@ -120,7 +121,7 @@ def import_model(
         legend,
         encoder=source.timm_encoder,
         bands=network.bands,
-        band_numbers=tuple(bands or ()),
+        **_bands_of(bands or ()),
         mean=mean,
         std=std,
         fill=tuple(value * 255 for value in mean),
@@ -134,6 +135,14 @@ def import_model(
     save_segmenter(Segmenter(config, network), output)
     _say(config, source, outputs, raw)
     return load(output)
+
+
+def _bands_of(bands: Sequence[Band]) -> dict[str, tuple[Band, ...]]:
+    """The bands as a config has them, by their numbers or by their names; raises UsageError for some of each."""
+    kinds = {isinstance(band, str) for band in bands}
+    if len(kinds) > 1:
+        raise UsageError(f"bands {', '.join(map(str, bands))}: give numbers or names, not some of each")
+    return {"band_names" if kinds == {True} else "band_numbers": tuple(bands)}
 
 
 def read_source(path: Path, encoder: str | None) -> Source:

@@ -11,12 +11,16 @@ from geoseg.models.segmenter import SegmenterConfig
 from geoseg.raster.bands import Band, listed, same_name
 from geoseg.raster.scene import NodataRule, Scene
 from geoseg.raster.stack import StackScene
+from geoseg.source import Source
 
 log = logging.getLogger("geoseg")
 
 
 def open_file(
-    path: str | Path, config: SegmenterConfig, wanted: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+    file: str | Path | Source,
+    config: SegmenterConfig,
+    wanted: Sequence[Band] | None = None,
+    nodata_rule: NodataRule = "all",
 ) -> Scene:
     """A raster file with the bands that are wanted, or else those of the model.
 
@@ -27,25 +31,25 @@ def open_file(
     if wanted is None:
         wanted = _chosen_numbers(config)
         if config.band_names:
-            with Scene(path) as whole:
+            with Scene(file) as whole:
                 wanted = _by_name(whole, config, wanted)
-    scene = Scene(path, wanted, nodata_rule)
+    scene = Scene(file, wanted, nodata_rule)
     scene.require_spectral()
     return scene
 
 
 def open_stack(
-    paths: Sequence[str | Path],
+    files: Sequence[str | Path | Source],
     config: SegmenterConfig,
     wanted: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
 ) -> StackScene:
     """Files of one band each, as ``open_file`` finds bands; no more than the model takes are in its order."""
     if wanted is None:
-        wanted = _chosen_numbers(config) if len(paths) > config.bands else None
-        with StackScene(paths, nodata_rule=nodata_rule) as whole:
+        wanted = _chosen_numbers(config) if len(files) > config.bands else None
+        with StackScene(files, nodata_rule=nodata_rule) as whole:
             wanted = _by_name(whole, config, wanted)
-    return StackScene(paths, wanted, nodata_rule)
+    return StackScene(files, wanted, nodata_rule)
 
 
 def _by_name(

@@ -34,10 +34,12 @@ from geoseg.prediction.plan import Plan, Scores, make_plan, require_fit, resolve
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.bands import Band
+from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+from geoseg.source import OpeningPolicy, Source
 
 log = logging.getLogger("geoseg")
 
@@ -132,7 +134,7 @@ class Prediction:
 
 
 def predict(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     output: str | Path | None = None,
     *,
@@ -150,7 +152,8 @@ def predict(
     """Label every pixel of a scene.
 
     Args:
-        scene: a raster file, an open rasterio dataset, an array (C, H, W) or (H, W), or a Scene.
+        scene: a raster file by its path or URL, or as a Source, which says what may be opened; an open rasterio
+            dataset, an array (C, H, W) or (H, W), or a Scene.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
@@ -170,7 +173,7 @@ def predict(
         files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
         # A run stopped between putting the map in its place and forgetting its parts has written what is there.
         files.check(replacing=resume)
-        if isinstance(scene, (str, Path)):
+        if isinstance(scene, (str, Path, Source)):
             require_other_file(scene, files.output)
         if (scores == "none") != (scores_output is None):
             raise UsageError("scores need both what to write and the file to write it to")
@@ -183,7 +186,7 @@ def predict(
 
 
 def predict_strips(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     *,
     bands: Sequence[Band] | None = None,
@@ -202,14 +205,14 @@ def predict_strips(
 
 @contextmanager
 def planned(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     model: str | Path | Segmenter,
     bands: Sequence[Band] | None,
     nodata_rule: NodataRule,
     **options: Any,
 ) -> Iterator[tuple[Plan, SceneLike, Segmenter]]:
     """The plan of a prediction with its scene open and its model on the device, in evaluation mode."""
-    is_file = isinstance(scene, (str, Path))
+    is_file = isinstance(scene, (str, Path, Source))
     if bands is not None and not is_file and not isinstance(scene, rasterio.io.DatasetReader):
         raise UsageError("bands are chosen from a raster file; slice an array, or make a Scene with bands")
     segmenter = model if isinstance(model, Segmenter) else load(model)
@@ -334,7 +337,7 @@ def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
 
 
 def open_scene(
-    scene: str | Path | np.ndarray | rasterio.DatasetReader | SceneLike,
+    scene: str | Path | Source | np.ndarray | rasterio.DatasetReader | SceneLike,
     config: SegmenterConfig,
     bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
@@ -345,8 +348,9 @@ def open_scene(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"
         )
     if isinstance(scene, rasterio.io.DatasetReader):
-        scene = scene.name
-    if isinstance(scene, (str, Path)):
+        # Whoever opened it chose its format.
+        scene = Source(scene.name, OpeningPolicy(drivers=() if scene.driver in (*DRIVERS, "VRT") else (scene.driver,)))
+    if isinstance(scene, (str, Path, Source)):
         return open_file(scene, config, bands, nodata_rule)
     return ArrayScene(scene) if isinstance(scene, np.ndarray) else scene
 
@@ -368,9 +372,10 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     }
 
 
-def require_other_file(scene: str | Path, output: str | Path) -> None:
+def require_other_file(scene: str | Path | Source, output: str | Path) -> None:
     """Raise UsageError where the output is the scene itself, under whatever name."""
-    if Path(output).exists() and Path(scene).exists() and Path(scene).samefile(output):
+    source = Source.of(scene)
+    if source.local and Path(output).exists() and source.exists() and Path(source).samefile(output):
         raise UsageError(f"{output}: is the scene itself; give the map another name")
 
 

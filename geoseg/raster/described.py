@@ -8,13 +8,21 @@ from typing import Any
 from geoseg.errors import InputError
 from geoseg.raster.scene import Scene, SceneLike
 from geoseg.raster.stack import StackScene
+from geoseg.source import OpeningPolicy, Source
 
 
 def open_described(record: Mapping[str, Any]) -> SceneLike:
     """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
     if record["kind"] == "file":
-        return Scene(record["path"], record["bands"], record["nodata_rule"])
+        return Scene(_source(record), record["bands"], record["nodata_rule"])
     if record["kind"] == "stack":
         files = record["files"]
-        return StackScene([file["path"] for file in files], nodata_rule=files[0]["nodata_rule"])
+        return StackScene([_source(file) for file in files], nodata_rule=files[0]["nodata_rule"])
     raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
+
+
+def _source(record: Mapping[str, Any]) -> Source:
+    if record.get("secrets_withheld"):
+        raise InputError(f"{record['name']}: its credentials are kept nowhere; hand the scene over, or its Source")
+    policy = OpeningPolicy.from_dict(record["policy"]) if "policy" in record else OpeningPolicy()
+    return Source(record["path"], policy)

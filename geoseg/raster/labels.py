@@ -12,6 +12,7 @@ from geoseg.grid import Window
 from geoseg.legend import NO_CLASS, Colour, Legend
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import Scene
+from geoseg.source import Source
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """The tag in which a class raster carries its legend, as JSON."""
@@ -39,15 +40,16 @@ class Labels:
     Picklable, one handle per thread, as a Scene. Raises InputError where the file cannot hold labels.
     """
 
-    def __init__(self, path: str | Path, legend: Legend) -> None:
+    def __init__(self, source: str | Path | Source, legend: Legend) -> None:
         self.legend = legend
-        self.scene = Scene(path)
+        self.scene = Scene(source)
         self.grid = self.scene.grid
         self.name = self.scene.name
         if len(self.scene.bands) not in (1, 3):
-            raise InputError(f"{path}: labels have one band of codes or three of colours, not {len(self.scene.bands)}")
+            number = len(self.scene.bands)
+            raise InputError(f"{self.name}: labels have one band of codes or three of colours, not {number}")
         if not np.issubdtype(self.scene.dtype, np.integer):
-            raise InputError(f"{path}: labels are whole numbers, not {self.scene.dtype}")
+            raise InputError(f"{self.name}: labels are whole numbers, not {self.scene.dtype}")
         colours = {} if LEGEND_TAG in self.scene.tags else self.scene.colour_table or {}
         self._palette = palette_classes(colours, legend)
         self._values_are_read = (

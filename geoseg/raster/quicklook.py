@@ -33,7 +33,7 @@ def write_quicklook(raster: str | Path, legend: Legend, path: str | Path, longes
 
 
 def _read_small(raster: str | Path, longest: int) -> np.ndarray:
-    with open_raster(str(raster)) as dataset, reading(str(raster), "read"):
+    with open_raster(raster) as dataset, reading(raster, "read"):
         scale = min(1.0, longest / max(dataset.shape))
         shape = tuple(max(1, round(length * scale)) for length in dataset.shape)
         return dataset.read(1, out_shape=shape)

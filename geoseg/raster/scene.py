@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import rasterio
@@ -16,16 +18,19 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
 from geoseg.raster.bands import ALPHA, Band, resolve_bands
-from geoseg.raster.opening import IN_MEMORY, open_raster, reading
+from geoseg.raster.identity import identity
+from geoseg.raster.opening import SEQUENTIAL_DRIVERS, WAITS, gdal_settings, open_raster, reading
 from geoseg.raster.resample import area
+from geoseg.raster.vsi import forget
+from geoseg.source import IN_MEMORY, OpeningPolicy, Source
+
+log = logging.getLogger("geoseg")
 
 NodataRule = Literal["all", "any"]
+Read = TypeVar("Read")
 
-SEQUENTIAL_DRIVERS = ("JPEG", "PNG", "GIF", "BMP")
-READERS = 4
-"""Threads that read a scene, at most."""
-DECODED_AT_ONCE = 2 << 30
-"""Bytes of the largest block, or of the largest file of a sequential format, that is read."""
+READERS, REMOTE_READERS = 4, 8
+"""Threads that read a scene, at most: of a file of this machine no more than it has CPUs; on the network they wait."""
 
 
 class SceneLike(Protocol):
@@ -65,32 +70,38 @@ class SceneLike(Protocol):
 class Scene:
     """A raster file, described once and read window by window.
 
-    Picklable: it holds the path and the choice of bands, and opens one handle per thread when it is first read there.
+    Picklable: it holds the source and the choice of bands, and opens one handle per thread when it is first read there.
 
     Args:
-        path: any raster GDAL opens.
+        source: a path, a URL, or a Source of either, which has a policy of what may be opened.
         bands: numbers from 1, or names: descriptions, else colours such as red; None takes every band but alpha.
         nodata_rule: "all" makes a pixel invalid where all bands are nodata, "any" where one is.
 
     Raises InputError where the file is missing or no raster, or has not those bands.
     """
 
-    def __init__(self, path: str | Path, bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all") -> None:
+    def __init__(
+        self, source: str | Path | Source, bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+    ) -> None:
         if nodata_rule not in ("all", "any"):
             raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
-        self.path = str(path)
-        self.name = self.path
+        self.source = Source.of(source)
+        self.name = str(self.source)
+        self._looked_into = False
         self.nodata_rule = nodata_rule
         self._local = threading.local()
         self._handles: list[rasterio.DatasetReader] = []
         self._handles_lock = threading.Lock()
-        with reading(self.path, "opened"):
+        if self.source.remote:
+            # It may have changed since this process read it last.
+            forget(self.source.gdal_name)
+        with reading(self.source, "opened"):
             dataset = self._dataset()
             colours = tuple(colour.name for colour in dataset.colorinterp)
-            self.bands = resolve_bands(bands, dataset.descriptions, colours, self.path)
+            self.bands = resolve_bands(bands, dataset.descriptions, colours, self.name)
             self._count = dataset.count
             self.grid = _grid_of(dataset)
-            self.dtype = _resolve_dtype(dataset, self.bands, self.path)
+            self.dtype = _resolve_dtype(dataset, self.bands, self.name)
             self.colour_table = _colour_table(dataset)
             self.visible = _visible(dataset, self.bands)
             self.tags: dict[str, str] = dataset.tags()
@@ -105,13 +116,15 @@ class Scene:
             self.masked_by_nodata_alone = all(
                 flags in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flags in dataset.mask_flag_enums
             )
-            self._may_be_sparse = dataset.driver == "GTiff" and all(
-                MaskFlags.nodata in flags for flags in dataset.mask_flag_enums
+            # Where blocks lie is asked without an answer that something failed: on the network anything may.
+            self._may_be_sparse = (
+                dataset.driver == "GTiff"
+                and self.source.local
+                and all(MaskFlags.nodata in flags for flags in dataset.mask_flag_enums)
             )
-            _require_decodable(dataset, self.block_shape, self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Scene, (self.path, self.bands, self.nodata_rule)
+        return Scene, (self.source, self.bands, self.nodata_rule)
 
     def __enter__(self) -> Scene:
         return self
@@ -120,7 +133,7 @@ class Scene:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Scene({self.path!r}, bands={self.bands}, {self.dtype}, {self.grid})"
+        return f"Scene({self.name!r}, bands={self.bands}, {self.dtype}, {self.grid})"
 
     def read(
         self, window: Window | rasterio.windows.Window | None = None, shape: tuple[int, int] | None = None
@@ -132,9 +145,7 @@ class Scene:
         Raises InputError where the file cannot be read there, UsageError where the window leaves the scene.
         """
         window = _resolve_window(window, self)
-        with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
-            pixels = self._read_pixels(window)
-            valid = self._read_mask(window)
+        pixels, valid = self._read(window, lambda: (self._read_pixels(window), self._read_mask(window)))
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(0)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
@@ -142,8 +153,7 @@ class Scene:
     def read_values(self, window: Window | None = None) -> np.ndarray:
         """(C, H, W) pixels of a window (default: the whole scene) in the file's dtype, masked or not."""
         window = _resolve_window(window, self)
-        with reading(self.path, f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"):
-            return self._read_pixels(window)
+        return self._read(window, lambda: self._read_pixels(window))
 
     def has_data(self, window: Window) -> bool:
         """False where the window's blocks are missing from a sparse GeoTIFF with a nodata value."""
@@ -162,29 +172,27 @@ class Scene:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name, path, size and modification time of the file, its bands and the nodata rule."""
-        if self.path.startswith(IN_MEMORY):
-            return {
-                "kind": "memory file",
-                "name": self.path,
-                "bands": list(self.bands),
-                "nodata_rule": self.nodata_rule,
-            }
-        stat = Path(self.path).stat()
-        identity = {"name": os.path.basename(self.path), "size": stat.st_size, "modified_ns": stat.st_mtime_ns}
-        return {
-            "kind": "file",
-            "path": os.path.abspath(self.path),
-            "bands": list(self.bands),
-            "nodata_rule": self.nodata_rule,
-            **identity,
-        }
+        """Path and name of the file without credentials, its bands, the nodata rule, what tells it from a later file.
+
+        Raises InputError where it is gone.
+        """
+        source, chosen = self.source, {"bands": list(self.bands), "nodata_rule": self.nodata_rule}
+        if source.location.startswith(IN_MEMORY):
+            return {"kind": "memory file", "name": self.name} | chosen
+        record = {"kind": "file", "path": self.name, "name": self.name} | chosen
+        if source.local:
+            record |= {"path": os.path.abspath(source), "name": os.path.basename(source)}
+        if source.policy != OpeningPolicy():
+            record["policy"] = source.policy.to_dict()
+        if source.has_secrets:
+            record["secrets_withheld"] = True
+        return record | identity(source, self.files)
 
     def require_spectral(self) -> None:
         """Raise InputError where the bands hold alpha, which tells where there is data, and is none itself."""
         for number, colour in zip(self.bands, self.colours, strict=True):
             if colour == ALPHA and self._count > 1:
-                raise InputError(f"{self.path}: band {number} is its alpha, which is a mask and no data; leave it out")
+                raise InputError(f"{self.name}: band {number} is its alpha, which is a mask and no data; leave it out")
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -197,10 +205,35 @@ class Scene:
     def _dataset(self) -> rasterio.DatasetReader:
         # A GDAL dataset belongs to the thread that opened it.
         if not hasattr(self._local, "dataset"):
-            self._local.dataset = open_raster(self.path)
+            self._local.dataset = open_raster(self.source, self._looked_into)
+            self._looked_into = True
             with self._handles_lock:
                 self._handles.append(self._local.dataset)
         return self._local.dataset
+
+    def _read(self, window: Window, access: Callable[[], Read]) -> Read:
+        """What ``access`` reads; on the network it is tried again, from a new connection and with nothing kept."""
+        doing = f"read at rows {window.row}-{window.row_stop}, columns {window.col}-{window.col_stop}"
+        for wait in WAITS if self.source.remote else ():
+            try:
+                with reading(self.source, doing):
+                    return access()
+            except InputError as error:
+                log.info("%s; once more", error)
+            time.sleep(wait)
+            self._start_again()
+        with reading(self.source, doing):
+            return access()
+
+    def _start_again(self) -> None:
+        """Leave this thread's handle."""
+        with self._handles_lock:
+            if hasattr(self._local, "dataset"):
+                self._handles.remove(self._local.dataset)
+                self._local.dataset.close()
+                del self._local.dataset
+        with gdal_settings(self.source):
+            forget(self.source.gdal_name)
 
     def _read_pixels(self, window: Window) -> np.ndarray:
         dataset, where = self._dataset(), window.to_rasterio()
@@ -270,7 +303,10 @@ class ArrayScene:
 def reader_count(*scenes: SceneLike) -> int:
     """Threads that may read scenes together: one, where rows of any are decoded from the first on, or all at once."""
     in_order = any(scene.sequential or scene.block_shape[0] >= scene.grid.shape[0] for scene in scenes)
-    return 1 if in_order else min(READERS, os.cpu_count() or 1)
+    if in_order:
+        return 1
+    remote = any(isinstance(scene, Scene) and scene.source.remote for scene in scenes)
+    return REMOTE_READERS if remote else min(READERS, os.cpu_count() or 1)
 
 
 def _resolve_window(window: Window | rasterio.windows.Window | None, scene: SceneLike) -> Window:
@@ -285,19 +321,6 @@ def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path
     if np.issubdtype(dtype, np.complexfloating):
         raise InputError(f"{path}: bands of complex numbers cannot be used; write their magnitude first")
     return dtype.name
-
-
-def _require_decodable(dataset: rasterio.DatasetReader, block_shape: tuple[int, int], path: str) -> None:
-    """A block of a strip file, or a whole interlaced PNG or progressive JPEG, is held in memory to read any of it."""
-    whole = dataset.driver in SEQUENTIAL_DRIVERS
-    height, width = dataset.shape if whole else block_shape
-    size = height * width * dataset.count * max(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    if size > DECODED_AT_ONCE:
-        what = f"a {dataset.driver} of" if whole else f"one block of {height} x {width} px and"
-        raise InputError(
-            f"{path}: {what} {size / 2**30:.1f} GiB would have to be decoded at once; tile it first: "
-            "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER IN OUT.tif"
-        )
 
 
 def _grid_of(dataset: rasterio.DatasetReader) -> Grid:

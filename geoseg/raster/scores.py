@@ -12,6 +12,7 @@ from geoseg.grid import Window
 from geoseg.legend import NODATA, Legend
 from geoseg.raster.opening import open_raster
 from geoseg.raster.scene import Scene
+from geoseg.source import Source
 
 SCORE_STEPS = 254
 """Written scores are whole numbers of this part; NODATA (255) where there is no data."""
@@ -34,11 +35,11 @@ class ScoresRaster:
     hold, and steps of 1/254 with 255 for nodata are what they hold it in.
     """
 
-    def __init__(self, path: str | Path, legend: Legend) -> None:
-        with open_raster(str(path)) as dataset:
+    def __init__(self, source: str | Path | Source, legend: Legend) -> None:
+        with open_raster(source) as dataset:
             # All of them, also where another program took the fourth for alpha.
             bands = dataset.indexes
-        self.scene = Scene(path, bands)
+        self.scene = Scene(source, bands)
         self.grid = self.scene.grid
         self.name = self.scene.name
         self.kind = _resolve_kind(self.scene, legend)

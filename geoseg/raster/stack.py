@@ -13,6 +13,7 @@ from geoseg.grid import Grid, Window
 from geoseg.raster.bands import Band, resolve_bands
 from geoseg.raster.resample import area
 from geoseg.raster.scene import NodataRule, Scene, SceneLike
+from geoseg.source import Source
 
 MISPLACED = 0.1
 """Pixels by which corners of the files may be apart."""
@@ -24,7 +25,7 @@ class StackScene(SceneLike):
     A pixel is valid where it is in every file that is used.
 
     Args:
-        paths: the files, in the order of the bands.
+        files: paths, URLs or Sources, in the order of the bands.
         bands: which files, in which order: numbers from 1, or names: a band's description, else the file's name
             without its ending; None takes all.
         nodata_rule: as a Scene has it; with one band a file both rules say the same.
@@ -34,30 +35,30 @@ class StackScene(SceneLike):
     """
 
     def __init__(
-        self, paths: Sequence[str | Path], bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
     ) -> None:
-        if not paths:
+        if not files:
             raise UsageError("a stack needs files, one a band")
-        files = [_open(str(path), nodata_rule) for path in paths]
-        called = [file.band_names[0] or Path(file.path).stem for file in files]
-        chosen = resolve_bands(bands, called, ["undefined"] * len(files), "the stack")
-        self._files = [files[number - 1] for number in chosen]
+        opened = [_open(Source.of(file), nodata_rule) for file in files]
+        called = [file.band_names[0] or file.source.stem for file in opened]
+        chosen = resolve_bands(bands, called, ["undefined"] * len(opened), "the stack")
+        self._files = [opened[number - 1] for number in chosen]
         first, *others = self._files
         for other in others:
             _require_alike(first, other)
-        self.paths, self.nodata_rule = tuple(file.path for file in self._files), nodata_rule
-        self.bands = tuple(range(1, len(self.paths) + 1))
-        """Numbers of the files in ``paths``, which are those that are used."""
+        self.sources, self.nodata_rule = tuple(file.source for file in self._files), nodata_rule
+        self.bands = tuple(range(1, len(self.sources) + 1))
+        """Numbers of the files in ``sources``, which are those that are used."""
         self.band_names = tuple(file.band_names[0] for file in self._files)
         """What the files call their bands, None where they do not."""
         self.colours = tuple(file.colours[0] for file in self._files)
-        self.name = " + ".join(Path(path).name for path in self.paths)
+        self.name = " + ".join(source.filename for source in self.sources)
         self.grid, self.dtype = first.grid, first.dtype
         self.block_shape = tuple(max(sides) for sides in zip(*(file.block_shape for file in self._files), strict=True))
         self.sequential = any(file.sequential for file in self._files)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StackScene, (self.paths, None, self.nodata_rule)
+        return StackScene, (self.sources, None, self.nodata_rule)
 
     def __enter__(self) -> StackScene:
         return self
@@ -66,7 +67,7 @@ class StackScene(SceneLike):
         self.close()
 
     def __repr__(self) -> str:
-        return f"StackScene({list(self.paths)}, {self.dtype}, {self.grid})"
+        return f"StackScene({[str(source) for source in self.sources]}, {self.dtype}, {self.grid})"
 
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As Scene.read."""
@@ -90,11 +91,11 @@ class StackScene(SceneLike):
             file.close()
 
 
-def _open(path: str, nodata_rule: NodataRule) -> Scene:
-    scene = Scene(path, nodata_rule=nodata_rule)
+def _open(source: Source, nodata_rule: NodataRule) -> Scene:
+    scene = Scene(source, nodata_rule=nodata_rule)
     if len(scene.bands) > 1:
         raise InputError(
-            f"{path}: has {len(scene.bands)} bands; a stack takes one band a file, others are predicted as they are"
+            f"{source}: has {len(scene.bands)} bands; a stack takes one band a file, others are predicted as they are"
         )
     return scene
 
@@ -102,11 +103,11 @@ def _open(path: str, nodata_rule: NodataRule) -> Scene:
 def _require_alike(first: Scene, other: Scene) -> None:
     if difference := _difference(first.grid, other.grid):
         raise GridMismatch(
-            f"{other.path} ({other.grid}) has another {difference} than {first.path} ({first.grid}); "
+            f"{other.name} ({other.grid}) has another {difference} than {first.name} ({first.grid}); "
             "bring it onto the same grid first, for example with gdalwarp"
         )
     if first.dtype != other.dtype:
-        raise InputError(f"{other.path}: pixels are {other.dtype}, those of {first.path} {first.dtype}; convert one")
+        raise InputError(f"{other.name}: pixels are {other.dtype}, those of {first.name} {first.dtype}; convert one")
 
 
 def _difference(first: Grid, other: Grid) -> str | None:

@@ -29,6 +29,7 @@ from geoseg.legend import NODATA, Legend, count_codes
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import gdal_settings, writing
 from geoseg.raster.scores import SCORE_STEPS
+from geoseg.source import Source
 from geoseg.tiling import BLOCK
 
 OPTIONS: dict[str, tuple[str, ...] | None] = {
@@ -325,13 +326,26 @@ def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
         process = left.name.removeprefix(f".{path.name}.").split(".", 1)[0]
-        if process.isdigit() and int(process) != os.getpid() and not Path(f"/proc/{process}").exists():
+        if process.isdigit() and not _is_alive(int(process)):
             left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # Somebody else's.
+        return True
+    return True
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:
     """Raise OutputError unless a GeoTIFF can be put at ``path``; call it before any work."""
     path = Path(path)
+    if not Source.of(path).local:
+        raise UsageError(f"{Source.of(path)}: maps are written to files of this machine; upload it when it is made")
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{path}: class rasters are GeoTIFF; let the output end in .tif")
     require_place(path, overwrite)

@@ -22,6 +22,7 @@ from geoseg.scoring.alignment import align
 from geoseg.scoring.inputs import MASK_SUFFIXES
 from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.report import Report
+from geoseg.source import Source
 
 MOST_OF_SCENE = 3
 """Windows of one scene: one bad scene should not hide what is wrong in others."""
@@ -90,7 +91,7 @@ def _wrong_first(place: Place) -> tuple[int, str, Window]:
     return -place.wrong, place.truth, place.window
 
 
-def read_views(report: Report, places: list[Place], side: int, images: Path | None = None) -> Iterator[View]:
+def read_views(report: Report, places: list[Place], side: int, images: Source | None = None) -> Iterator[View]:
     """The places read again, at most ``side`` px wide and high. Raises InputError where truth or map cannot be read.
 
     Args:
@@ -99,23 +100,28 @@ def read_views(report: Report, places: list[Place], side: int, images: Path | No
     """
     legends = report.joined or JoinedLegends.of_one(report.legend)
     for place in places:
-        yield _read(place, report.pairs[place.truth].prediction, legends, side, find_image(Path(place.truth), images))
+        pair = report.pairs[place.truth]
+        prediction, truth = pair.sources or (Source.of(pair.prediction), Source.of(place.truth))
+        yield _read(place, prediction, truth, legends, side, find_image(truth, images))
 
 
-def find_image(truth: Path, images: Path | None) -> Path | None:
+def find_image(truth: Source, images: Source | None) -> Source | None:
     """The image of a truth: ``images`` itself, or its file of the truth's stem; else beside the truth, in the layouts
     of data folders (X_sat.jpg with X_mask.png, images/X.* with labels/X.*). None where there is none."""
     if images is not None and not images.is_dir():
         return images
     stem = MASK_SUFFIXES.sub("", truth.stem)
     if images is not None:
-        return _of_stem(images, stem)
+        return _of_stem(images, Path(images), stem)
+    if not truth.local:
+        return None
+    folder = Path(truth).parent
     if truth.stem.endswith("_mask"):
-        return _of_stem(truth.parent, f"{stem}_sat")
-    return _of_stem(truth.parent.with_name("images"), stem) if truth.parent.name == "labels" else None
+        return _of_stem(truth, folder, f"{stem}_sat")
+    return _of_stem(truth, folder.with_name("images"), stem) if folder.name == "labels" else None
 
 
-def require_images(images: Path, several: bool) -> None:
+def require_images(images: Source, several: bool) -> None:
     """Raise InputError where ``images`` does not exist, UsageError where it is one file for ``several`` scenes."""
     if not images.exists():
         raise InputError(f"{images}: no such image or folder of images")
@@ -123,15 +129,19 @@ def require_images(images: Path, several: bool) -> None:
         raise UsageError(f"{images}: one image for several scenes; give a folder of images with the truths' stems")
 
 
-def _of_stem(folder: Path, stem: str) -> Path | None:
+def _of_stem(asked: Source, folder: Path, stem: str) -> Source | None:
+    """The image of a folder, under the policy of what was asked for."""
     names = {f"{stem}{end}" for end in IMAGE_ENDINGS} | {f"{stem}_sat{end}" for end in IMAGE_ENDINGS}
     there = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((path for path in there if path.name.lower() in {name.lower() for name in names}), None)
+    found = next((path for path in there if path.name.lower() in {name.lower() for name in names}), None)
+    return None if found is None else asked.at(found)
 
 
-def _read(place: Place, prediction: str, legends: JoinedLegends, side: int, image: Path | None) -> View:
+def _read(
+    place: Place, prediction: Source, truth: Source, legends: JoinedLegends, side: int, image: Source | None
+) -> View:
     with ExitStack() as opened:
-        maps, truths = Labels(prediction, legends.prediction), Labels(place.truth, legends.truth)
+        maps, truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
         opened.callback(maps.close)
         opened.callback(truths.close)
         alignment = align(maps.grid, truths.grid, maps.name, truths.name)
@@ -143,11 +153,11 @@ def _read(place: Place, prediction: str, legends: JoinedLegends, side: int, imag
         parts = []
         for strip, rows, cols in _strips(window, fitting(window.shape, side), truths.scene.block_shape[0]):
             index, inside = alignment.read(maps, strip)
-            truth = truth_classes[truths.read(strip)[rows, cols]]
-            parts.append((truth, map_classes[index[rows, cols]], inside[rows, cols]))
-        truth, found, inside = (np.concatenate(part) for part in zip(*parts, strict=True))
-    scored = inside & (truth != NO_CLASS) & ~np.isin(truth, legends.legend.ignored)
-    return View(place, truth, found, scored, *_read_image(image, truths.grid, window, truth.shape))
+            known = truth_classes[truths.read(strip)[rows, cols]]
+            parts.append((known, map_classes[index[rows, cols]], inside[rows, cols]))
+        known, found, inside = (np.concatenate(part) for part in zip(*parts, strict=True))
+    scored = inside & (known != NO_CLASS) & ~np.isin(known, legends.legend.ignored)
+    return View(place, known, found, scored, *_read_image(image, truths.grid, window, known.shape))
 
 
 def fitting(shape: tuple[int, int], side: int) -> tuple[int, int]:
@@ -170,14 +180,14 @@ def _strips(window: Window, shape: tuple[int, int], block: int) -> Iterator[tupl
 
 
 def _read_image(
-    path: Path | None, truth: Grid, window: Window, shape: tuple[int, int]
+    image: Source | None, truth: Grid, window: Window, shape: tuple[int, int]
 ) -> tuple[np.ndarray | None, np.ndarray | None, str]:
-    if path is None:
+    if image is None:
         return None, None, ""
     try:
-        with Scene(path) as every, Scene(path, every.visible) as scene:
+        with Scene(image) as every, Scene(image, every.visible) as scene:
             if not _covers(scene.grid, truth):
-                return None, None, f"{path.name} does not cover the truth's extent, so the image is left out"
+                return None, None, f"{image.filename} does not cover the truth's extent, so the image is left out"
             parts = [
                 scene.read(_under(strip, truth.shape, scene.grid.shape), (len(rows), shape[1]))
                 for strip, rows, _ in _strips(window, shape, scene.block_shape[0])

@@ -14,6 +14,7 @@ from geoseg.reporting.page import PANEL, to_html
 from geoseg.reporting.spreadsheet import to_csv
 from geoseg.reporting.worst import read_views, require_images, worst_scenes, worst_windows
 from geoseg.scoring.report import Report
+from geoseg.source import Source
 
 ENDINGS = (".json", ".csv", ".md", ".html")
 """Formats of reports, by the ending of the file."""
@@ -22,7 +23,7 @@ SCENES, WINDOWS = 3, 6
 
 
 def write_report(
-    report: Report, path: str | Path, *, overwrite: bool = False, images: str | Path | None = None
+    report: Report, path: str | Path, *, overwrite: bool = False, images: str | Path | Source | None = None
 ) -> None:
     """Write a report, whole or not at all.
 
@@ -37,7 +38,7 @@ def write_report(
     """
     path = Path(path)
     require_writable([path], overwrite)
-    replace_file(path, _encoded(report, path, None if images is None else Path(images)))
+    replace_file(path, _encoded(report, path, None if images is None else Source.of(images)))
 
 
 def require_writable(paths: Iterable[Path], overwrite: bool) -> None:
@@ -62,7 +63,7 @@ def _require_place(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: nothing can be written in the folder {path.parent}; change its permissions")
 
 
-def _encoded(report: Report, path: Path, images: Path | None) -> bytes:
+def _encoded(report: Report, path: Path, images: Source | None) -> bytes:
     record, ending = report.to_dict(), path.suffix.lower()
     if ending == ".json":
         return (json.dumps(record, indent=1) + "\n").encode()
@@ -74,7 +75,7 @@ def _encoded(report: Report, path: Path, images: Path | None) -> bytes:
     return (to_markdown(record) if ending == ".md" else _page(report, images)).encode(errors="backslashreplace")
 
 
-def _page(report: Report, images: Path | None) -> str:
+def _page(report: Report, images: Source | None) -> str:
     if images is not None:
         require_images(images, len(report.pairs) > 1)
     places = worst_scenes(report, SCENES), worst_windows(report, WINDOWS)

@@ -17,6 +17,7 @@ from geoseg.scoring.intervals import Interval, Intervals, Resampling, bootstrap_
 from geoseg.scoring.permutation import SignFlip, sign_flip
 from geoseg.scoring.report import Report
 from geoseg.scoring.score import score
+from geoseg.source import Source
 
 DRAWS = 10_000
 """Resamples, and exchanges of the test: p-values down to 1 in 10,001."""
@@ -145,9 +146,9 @@ class Comparison:
 
 
 def compare(
-    first: str | Path,
-    second: str | Path,
-    truth: str | Path,
+    first: str | Path | Source,
+    second: str | Path | Source,
+    truth: str | Path | Source,
     legend: Legend | str | Path | None = None,
     *,
     prediction_legend: Legend | str | Path | None = None,
@@ -177,8 +178,9 @@ def compare(
     a = score(first, truth, legend, block=block, progress=progress, **joining)
     # Legends that are joined end in the truth's classes; else what was found for A holds for B.
     b = score(second, truth, legend if joined else a.legend, block=block, progress=progress, **joining)
+    names = str(Source.of(first)), str(Source.of(second))
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
-    return compare_matrices(_units(a, block), _units(b, block), a.legend, (str(first), str(second)), resampling, notes)
+    return compare_matrices(_units(a, block), _units(b, block), a.legend, names, resampling, notes)
 
 
 def _units(report: Report, block: int | None) -> dict[str, ConfusionMatrix]:

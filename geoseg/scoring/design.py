@@ -17,6 +17,7 @@ from geoseg.legend import Legend
 from geoseg.points import SamplePoints, require_new_points, table_bytes, write_points
 from geoseg.qgis import labelling_style
 from geoseg.scoring.strata import ClassMap
+from geoseg.source import Source
 
 Allocation = Literal["proportional", "equal", "mixed"]
 LEAST = 2
@@ -107,7 +108,7 @@ def allocate(
 
 
 def design_sample(
-    map: str | Path,
+    map: str | Path | Source,
     output: str | Path | None = None,
     legend: Legend | str | Path | None = None,
     *,
@@ -151,7 +152,7 @@ def design_sample(
         units, notes = _resolve_units(pixels, hectares, size, target_se, users, allocation, min_per_class)
         points = _draw(strata, pixels, hectares, units, seed)
     notes = (*strata.notes, *_say_whole(strata.classes, units, pixels), *notes)
-    record = {"map": Path(strata.name).name, "allocation": allocation, "seed": seed}
+    record = {"map": strata.labels.scene.source.filename, "allocation": allocation, "seed": seed}
     design = SampleDesign(strata.classes, pixels, hectares, units, points, record, notes)
     if output is not None:
         _write(design, Path(output), None if key is None else Path(key))

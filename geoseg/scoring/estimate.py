@@ -14,6 +14,7 @@ from geoseg.points import SamplePoints, is_empty, one_spelling, read_points, rea
 from geoseg.scoring.area import AreaEstimates, olofsson_2014, stehman_2014
 from geoseg.scoring.design import KEY, REFERENCE
 from geoseg.scoring.strata import ClassMap
+from geoseg.source import Source
 
 STRATUM = "stratum"
 SIZES = "area_ha", "pixels"
@@ -25,7 +26,7 @@ LISTED = 8
 
 
 def estimate_areas(
-    map: str | Path,
+    map: str | Path | Source,
     sample: SamplePoints | str | Path,
     legend: Legend | str | Path | None = None,
     *,

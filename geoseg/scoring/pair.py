@@ -11,6 +11,7 @@ from geoseg.confusion import ConfusionMatrix
 from geoseg.grid import Window
 from geoseg.scoring.boundary import BoundaryCounts
 from geoseg.scoring.calibration import Reliability
+from geoseg.source import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ class Pair:
     """The map's scores against what is right, where they were given."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """What the map's own tags tell of how it was made."""
+    sources: tuple[Source, Source] | None = None
+    """Where map and truth were read from; None where they were not read."""
 
     def without_missing(self) -> Pair:
         """The same pair with the truth that has no prediction left out."""

@@ -20,11 +20,12 @@ from geoseg.scoring.intervals import Intervals, Resampling, bootstrap
 from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
 from geoseg.scoring.tally import Rules, score_pair
+from geoseg.source import Source
 
 
 def score(
-    prediction: str | Path,
-    truth: str | Path,
+    prediction: str | Path | Source,
+    truth: str | Path | Source,
     legend: Legend | str | Path | None = None,
     *,
     prediction_legend: Legend | str | Path | None = None,
@@ -32,7 +33,7 @@ def score(
     ignore_missing: bool = False,
     average: str = "pooled",
     boundary: float | None = None,
-    scores: str | Path | None = None,
+    scores: str | Path | Source | None = None,
     block: int | None = None,
     draws: int | None = None,
     seed: int = 0,
@@ -43,7 +44,8 @@ def score(
     """Compare a map with its truth, or the maps of a folder with the truths of another, matched by stem.
 
     Args:
-        prediction, truth: class rasters (codes or palettes) or colour masks, or two folders of them.
+        prediction, truth: class rasters (codes or palettes) or colour masks by path or URL, or two folders of them; or
+            Sources, which say what may be opened.
         legend: the truth's legend, its name, or its file. None takes the one in the rasters' own tags, else
             DeepGlobe's.
         prediction_legend: the map's where it is another; needs ``mapping``. None: the one in the map's tags, else
@@ -65,15 +67,17 @@ def score(
     if average not in AVERAGES:
         raise UsageError(f"no average {average!r}; there are {', '.join(AVERAGES)}")
     resampling = None if draws is None else Resampling(draws, seed, level, block)
-    pairs, notes = find_pairs(Path(prediction), Path(truth))
+    prediction, truth = Source.of(prediction), Source.of(truth)
+    pairs, notes = find_pairs(prediction, truth)
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
     rules = Rules(legends, ignore_missing, block, boundary, details)
-    scores_of = find_scores(Path(scores), pairs) if scores is not None else {}
+    scores_of = find_scores(Source.of(scores), pairs) if scores is not None else {}
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
-    for map_path, truth_path in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
-        found[str(truth_path)] = score_pair(map_path, truth_path, rules, scores_of.get(map_path), progress and alone)
-        _require_one_unit(found, str(truth_path))
+    for pair in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
+        name = str(pair[1])
+        found[name] = score_pair(*pair, rules, scores_of.get(pair[0]), progress and alone)
+        _require_one_unit(found, name)
     notes = (*notes, *said, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
     provenance = {"prediction": str(prediction), "truth": str(truth), "legend": legends.legend.name} | versions()

@@ -14,6 +14,7 @@ from geoseg.legend import NO_CLASS, Legend
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.labels import Labels
 from geoseg.scoring.inputs import require_own_legend, resolve_legend
+from geoseg.source import Source
 from geoseg.tiling import blocks
 
 WINDOW = 1024
@@ -26,11 +27,13 @@ class ClassMap:
     Raises InputError: unreadable, of another legend, without a place on Earth.
     """
 
-    def __init__(self, path: str | Path, legend: Legend | str | Path | None = None, progress: bool = False) -> None:
-        path, self.notes = Path(path), []
+    def __init__(
+        self, source: str | Path | Source, legend: Legend | str | Path | None = None, progress: bool = False
+    ) -> None:
+        source, self.notes = Source.of(source), []
         if not isinstance(legend, Legend):
-            legend, self.notes = resolve_legend((path,), legend)
-        self.labels = Labels(path, legend)
+            legend, self.notes = resolve_legend((source,), legend)
+        self.labels = Labels(source, legend)
         require_own_legend(self.labels)
         self.name, self.grid, self.legend, self.progress = self.labels.name, self.labels.grid, legend, progress
         scored = [legend.classes[index] for index in legend.scored]

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from geoseg.scoring.calibration import Reliability
 from geoseg.scoring.inputs import require_own_legend
 from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.pair import Blocks, Pair
+from geoseg.source import Source
 from geoseg.tiling import blocks
 
 WINDOW = 2048
@@ -77,7 +77,9 @@ class Piece(NamedTuple):
     reliability: Reliability | None = None
 
 
-def score_pair(prediction: Path, truth: Path, rules: Rules, scores: Path | None = None, progress: bool = False) -> Pair:
+def score_pair(
+    prediction: Source, truth: Source, rules: Rules, scores: Source | None = None, progress: bool = False
+) -> Pair:
     """Compare one map with its truth; with the map's ``scores`` its calibration too.
 
     Memory does not grow with their size, but for 8 K (K + 1) bytes a kept block.
@@ -103,7 +105,7 @@ class PairReader:
     Raises InputError, GridMismatch among them.
     """
 
-    def __init__(self, prediction: Path, truth: Path, rules: Rules, scores: Path | None = None) -> None:
+    def __init__(self, prediction: Source, truth: Source, rules: Rules, scores: Source | None = None) -> None:
         legends = rules.legends
         self.legend = legends.legend
         self.maps, self.truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
@@ -179,15 +181,15 @@ class PairReader:
         truth, prediction = self._indices(piece)
         return Reliability.from_pair(truth, prediction, steps, len(self.legend), self.legend.ignored, self._scores.kind)
 
-    def _open_scores(self, path: Path) -> ScoresRaster:
+    def _open_scores(self, source: Source) -> ScoresRaster:
         if not self.alignment.pixel_by_pixel:
             raise GridMismatch(
-                f"{path}: calibration needs a map on the truth's own grid, and {self.maps.name} ({self.maps.grid}) is "
-                f"not on that of {self.truths.name} ({self.truths.grid})"
+                f"{source}: calibration needs a map on the truth's own grid, and {self.maps.name} ({self.maps.grid}) "
+                f"is not on that of {self.truths.name} ({self.truths.grid})"
             )
         if self.rules.legends.prediction != self.legend:
             raise UsageError("scores are of the map's own classes: calibration and --mapping do not go together")
-        scores = ScoresRaster(path, self.legend)
+        scores = ScoresRaster(source, self.legend)
         scores.require_of(self.maps.scene)
         return scores
 
@@ -240,6 +242,7 @@ class Tally:
             boundary=self._boundary,
             reliability=self._reliability,
             provenance={name: value for name, value in maps.scene.tags.items() if name in PROVENANCE_TAGS},
+            sources=(maps.scene.source, truths.scene.source),
         )
         return pair.without_missing() if self._reader.rules.ignore_missing else pair
 

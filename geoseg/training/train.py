@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -37,6 +38,7 @@ from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.bands import Band
+from geoseg.source import Source
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
@@ -60,7 +62,7 @@ SAMPLE_EPOCHS = 10
 
 
 def train(
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     output: str | Path | None = None,
     *,
     setting: str | None = None,
@@ -97,8 +99,8 @@ def train(
     """
     resumption = resume_command(data, legend, bands, device, precision, cache)
     with joined(device) as (processes, device):
-        root, said = resolve_data(data) if processes.first else (Path(), "")
-        root = Path(processes.agree(str(root)))
+        root, said = resolve_data(data) if processes.first else (Source.of(data or "."), "")
+        root = root.at(processes.agree(os.fspath(root)))
         log.info(said)
         dataset = open_dataset(root, legend)
         length_given = resume or options.get("epochs") or options.get("steps")
@@ -133,7 +135,7 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
 
 
 def resume_command(
-    data: str | Path | None,
+    data: str | Path | Source | None,
     legend: Any,
     bands: Sequence[Band] | None,
     device: str,
@@ -144,7 +146,7 @@ def resume_command(
     given = {"--legend": legend if isinstance(legend, str | Path) else None}
     given |= {"--bands": ",".join(map(str, bands)) if bands else None}
     given |= {"--device": device, "--precision": precision, "--cache": cache}
-    words = [str(data)] if data is not None else []
+    words = [] if data is None else [str(data), *Source.of(data).policy.options]
     for option, value in given.items():
         words += [option, str(value)] if value not in (None, "auto") else []
     return shlex.join(["geoseg", "train", *words, "--resume"])

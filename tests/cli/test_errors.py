@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,18 @@ def test_closed_stdout_ends_quietly(make_raster: Callable[..., Path]) -> None:
     words = f"{sys.executable} -m geoseg_cli info {raster} | true"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_a_bare_environment(make_raster: Callable[..., Path], trained_run: Path, tmp_path: Path) -> None:
+    """No home, no UTF-8, another time zone, a folder that cannot be written to as the working one."""
+    scene, output = make_raster(name="scène ü.tif"), tmp_path / "карта.tif"
+    bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "Pacific/Kiritimati", "OMP_NUM_THREADS": "1"}
+    (tmp_path / "here").mkdir(mode=0o500)
+    words = ["predict", scene, "-o", output, "--model", trained_run]
+    command = [sys.executable, "-m", "geoseg_cli", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path / "here", env=bare, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert output.is_file() and list((tmp_path / "here").iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [("predict",), ("frob",), ("score", "a.tif"), ("train", "--loss", "dice")])

@@ -113,12 +113,12 @@ def test_what_was_made_from_something_else_is_not_taken(root, tmp_path, change):
     scenes = open_scenes(root)
     before = entry_key(scenes[0], WHOLE)
     if change == "image":
-        os.utime(scenes[0].image.path, ns=(1, 1))
+        os.utime(scenes[0].image.name, ns=(1, 1))
     elif change == "labels":
         with open(scenes[0].labels.name, "ab") as file:
             file.write(b"\0")
     elif change == "sidecar":
-        Path(f"{scenes[0].image.path}.aux.xml").write_text(
+        Path(f"{scenes[0].image.name}.aux.xml").write_text(
             "<PAMDataset><PAMRasterBand band='1'><NoDataValue>0</NoDataValue></PAMRasterBand></PAMDataset>"
         )
     scenes = open_scenes(root, (1, 2) if change == "bands" else None)
@@ -227,7 +227,7 @@ def test_a_vrt_is_not_kept(root, tmp_path, make_raster):
     import rasterio.shutil
 
     scene = open_scenes(root)[0]
-    rasterio.shutil.copy(scene.image.path, tmp_path / "a.vrt", driver="VRT")
+    rasterio.shutil.copy(scene.image.name, tmp_path / "a.vrt", driver="VRT")
     scene.image = geoseg.Scene(tmp_path / "a.vrt")
     assert entry_key(scene, WHOLE) is None
     SceneCache(tmp_path / "cache", WHOLE).sample(scene)

@@ -37,7 +37,8 @@ def generic(tmp_path):
 def test_deepglobe_layout(deepglobe):
     dataset = open_dataset(deepglobe)
     assert [pair.stem for pair in dataset.pairs] == ["105", "12", "7"]
-    assert dataset.pairs[0].image == deepglobe / "105_sat.jpg" and dataset.pairs[0].labels == deepglobe / "105_mask.png"
+    assert str(dataset.pairs[0].image) == str(deepglobe / "105_sat.jpg")
+    assert str(dataset.pairs[0].labels) == str(deepglobe / "105_mask.png")
     assert dataset.legend is DEEPGLOBE and dataset.split is None and not dataset.synthetic
 
 
@@ -66,7 +67,7 @@ def test_a_scene_that_is_there_twice_is_refused(deepglobe):
 
 def test_generic_layout(generic):
     dataset = open_dataset(generic)
-    files = [(pair.stem, pair.image.name, pair.labels.name) for pair in dataset.pairs]
+    files = [(pair.stem, pair.image.filename, pair.labels.filename) for pair in dataset.pairs]
     assert files == [("a", "a.JPG", "a.png"), ("b", "b.tif", "b.tif")]
     assert dataset.legend.names == ("x", "y") and dataset.legend.name == "generic"
 

@@ -181,6 +181,12 @@ def importing(network, tmp_path):
     return make
 
 
+def test_bands_by_name_are_the_model_s_own(network, importing, tmp_path):
+    importing(normalise="none", bands=("B04", "B03", "B02"))
+    config = load(tmp_path / "m.safetensors").config
+    assert (config.band_names, config.band_numbers) == (("B04", "B03", "B02"), ())
+
+
 def test_what_is_imported_is_a_model_like_any_other(network, importing, tmp_path):
     model = importing(normalise="imagenet", window=256, size=128, gsd=0.25, bands=(3, 2, 1))
     loaded = load(tmp_path / "m.safetensors")
@@ -490,6 +496,8 @@ def test_outputs_that_cannot_be_are_refused_and_old_ones_stay(importing, tmp_pat
     [
         ({"size": 128}, UsageError, "say with --window PX"),
         ({"bands": (1, 2)}, ModelError, "2 band numbers for 3 bands"),
+        ({"bands": ("B04", "B03")}, ModelError, "2 band names for 3 bands"),
+        ({"bands": ("B04", 2, 1)}, UsageError, "bands B04, 2, 1: give numbers or names"),
         ({"gsd": 0.0}, ModelError, "ground sampling distance is above 0"),
         ({"gsd": float("nan")}, ModelError, "ground sampling distance is above 0"),
         ({"window": 0}, ModelError, "at least 1"),

@@ -100,7 +100,7 @@ def test_alpha_is_refused(make_raster):
 def test_files_of_a_stack(described, model, there, wanted, order):
     paths = [described(name, name=f"{stem}.tif") for stem, name in zip("abcd", there, strict=False)]
     with open_stack(paths, model, wanted) as scene:
-        assert [path[-5] for path in scene.paths] == list(order)
+        assert [source.stem[-1] for source in scene.sources] == list(order)
 
 
 def test_a_stack_whose_names_contradict_is_refused(described):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import geoseg
 import geoseg.prediction.predict
 import geoseg.raster.writer
 import geoseg.tiling
-from geoseg.errors import InputError, ModelError, OutputError, UsageError
+from geoseg.errors import InputError, ModelError, OutputError, ResourceError, UsageError
 from geoseg.models.storage import save_segmenter
 from geoseg.raster.scene import ArrayScene, Scene
 from geoseg.raster.writer import ClassRasterWriter
@@ -159,13 +160,13 @@ def test_overwrite_replaces_the_output(make_segmenter, make_raster, tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("link", ["", "symlink_to", "hardlink_to"])
 def test_the_scene_is_never_its_own_output(make_segmenter, make_raster, tmp_path, overwrite, link):
     scene = make_raster()
     before = scene.read_bytes()
     output = tmp_path / "link.tif" if link else scene
     if link:
-        output.symlink_to(scene)
+        getattr(output, link)(scene)
     with pytest.raises(UsageError if overwrite else OutputError):
         geoseg.predict(scene, make_segmenter(pointwise), output, overwrite=overwrite, **LOCAL)
     assert scene.read_bytes() == before
@@ -195,6 +196,45 @@ def test_a_reader_that_fails_is_heard(make_segmenter, make_raster, tmp_path, ran
     with pytest.raises(InputError, match=r"scene\.tif: cannot be read at rows"):
         geoseg.predict(scene, make_segmenter(pointwise, window=128), tmp_path / "map.tif", **LOCAL)
     assert not (tmp_path / "map.tif").exists()
+
+
+@pytest.mark.parametrize("change", ["touched", "longer", "sidecar", "gone"])
+def test_a_scene_that_changes_while_it_is_read_gives_no_map(make_segmenter, make_raster, tmp_path, change):
+    scene, output = make_raster(), tmp_path / "map.tif"
+
+    def meanwhile(image):
+        if change == "gone":
+            scene.unlink(missing_ok=True)
+        elif change == "sidecar":
+            (tmp_path / "scene.tif.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset><!-- other -->")
+        else:
+            os.utime(scene, ns=(1, 1))
+            scene.write_bytes(scene.read_bytes() + b" " * (change == "longer"))
+        return pointwise(image)
+
+    (tmp_path / "scene.tif.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset>")
+    with pytest.raises(InputError, match=r"scene\.tif: (was changed while it was read|is gone)"):
+        geoseg.predict(scene, make_segmenter(meanwhile), output, **LOCAL)
+    assert not output.exists()
+
+
+def test_a_device_out_of_memory_gets_smaller_batches_and_gives_the_same_map(
+    make_segmenter, make_raster, random_pixels, tmp_path, caplog
+):
+    def small(image):
+        if len(image) > 1:
+            raise torch.OutOfMemoryError("no")
+        return pointwise(image)
+
+    scene = make_raster(random_pixels(90, 200))
+    segmenter = make_segmenter(small)
+    geoseg.predict(scene, segmenter, tmp_path / "map.tif", batch_size=4, **LOCAL)
+    assert caplog.text.count("out of device memory; beginning again") == 2
+    geoseg.predict(scene, make_segmenter(pointwise), tmp_path / "same.tif", batch_size=1, **LOCAL)
+    with Scene(tmp_path / "map.tif") as first, Scene(tmp_path / "same.tif") as second:
+        assert np.array_equal(first.read()[0], second.read()[0])
+    with pytest.raises(ResourceError):
+        geoseg.predict(scene, make_segmenter(lambda image: small(torch.cat([image] * 2))), tmp_path / "x.tif", **LOCAL)
 
 
 def test_bands_are_chosen_from_files_only(make_segmenter, make_raster, random_pixels):

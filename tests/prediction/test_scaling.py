@@ -160,7 +160,7 @@ def test_a_stack_gives_the_map_of_the_file_with_its_bands(model, path, make_rast
         found = geoseg.predict(stack, model, **LOCAL)
         assert np.array_equal(found.codes, known.codes)
         again = Plan.from_json(make_plan(stack, model, shard_shape=(512, 512), **LOCAL).to_json())
-        assert open_described(again.scene).paths == stack.paths
+        assert open_described(again.scene).sources == stack.sources
     result = run_shard(again, 1)
     assert np.array_equal(result.codes, known.codes[result.window.slices])
 

@@ -242,7 +242,7 @@ def test_a_scene_is_picklable(make_raster: MakeRaster) -> None:
     with Scene(path, bands=(3, 2), nodata_rule="any") as scene:
         scene.read()
         copy = pickle.loads(pickle.dumps(scene))
-        assert (copy.path, copy.bands, copy.nodata_rule, copy.grid) == (str(path), (3, 2), "any", scene.grid)
+        assert (copy.name, copy.bands, copy.nodata_rule, copy.grid) == (str(path), (3, 2), "any", scene.grid)
         for mine, theirs in zip(scene.read(), copy.read(), strict=True):
             assert np.array_equal(mine, theirs)
 

@@ -16,6 +16,7 @@ from geoseg.raster.described import open_described
 from geoseg.raster.resample import area
 from geoseg.raster.scene import Scene
 from geoseg.raster.stack import StackScene
+from geoseg.source import Source
 
 PLACE = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
 WINDOW = Window(5, 11, 20, 30)
@@ -62,7 +63,7 @@ def test_bands_of_a_stack(make_stack, wanted, order):
     with rasterio.open(paths[1], "r+") as dataset:
         dataset.set_band_description(1, "nir")
     with StackScene(paths, wanted) as scene:
-        assert scene.bands == (1, 2) and scene.paths == tuple(str(paths[place]) for place in order)
+        assert scene.bands == (1, 2) and scene.sources == tuple(Source.of(paths[place]) for place in order)
         assert np.array_equal(scene.read()[0], pixels[order])
     assert StackScene(paths).band_names == (None, "nir", None)
 
@@ -76,7 +77,7 @@ def test_bands_that_are_not_there(make_stack, wanted, said):
 def test_a_stack_is_picklable_and_opens_again_from_its_description(make_stack):
     with StackScene(make_stack()[0], (3, 1)) as scene:
         for copy in (pickle.loads(pickle.dumps(scene)), open_described(scene.describe())):
-            assert copy.describe() == scene.describe() and copy.paths == scene.paths
+            assert copy.describe() == scene.describe() and copy.sources == scene.sources
             for mine, theirs in zip(scene.read(WINDOW), copy.read(WINDOW), strict=True):
                 assert np.array_equal(mine, theirs)
 

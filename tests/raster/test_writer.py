@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -326,6 +327,17 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
         writer.write(GRID.window, np.zeros((37, 53), np.uint8))
         assert path.read_bytes() == before
     assert path.read_bytes() != before
+
+
+def test_what_killed_processes_left_is_swept_and_what_others_write_is_not(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = [f".map.tif.{process}.partial.tif" for process in (gone.pid, 10**30, os.getppid(), 1)]
+    others = [".other.tif.1.partial.tif", ".map.tif.me.partial.tif"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    write(tmp_path / "map.tif")
+    assert {*left, *others} & {path.name for path in tmp_path.iterdir()} == {*left[2:], *others}
 
 
 def test_an_error_at_the_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,8 @@ def test_without_images_three_panels_are_left(
 
 
 def test_rasters_that_are_gone_cost_the_pictures_only(lone_report: geoseg.Report, tmp_path: Path) -> None:
-    gone = replace(lone_report, pairs={"/gone/t.tif": next(iter(lone_report.pairs.values()))})
+    there = next(iter(lone_report.pairs.values()))
+    gone = replace(lone_report, pairs={"/gone/t.tif": replace(there, sources=None)})
     text = page_of(gone, tmp_path)
     assert not pictures(text) and "Figures of each class" in text
     assert "no pictures" in text

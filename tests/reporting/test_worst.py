@@ -28,6 +28,7 @@ from geoseg.reporting.pictures import (
     picture_of_image,
 )
 from geoseg.reporting.worst import find_image, read_views, worst_scenes, worst_windows
+from geoseg.source import OpeningPolicy, Source
 
 MakeRaster = Callable[..., Path]
 TRUTH = np.random.default_rng(4).integers(0, 7, (37, 53)).astype(np.uint8)
@@ -113,13 +114,21 @@ def test_the_image_is_found_beside_the_truth(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert find_image(tmp_path / "dg" / "7_mask.png", None) == tmp_path / "dg" / "7_sat.jpg"
-    assert find_image(tmp_path / "data" / "labels" / "a.tif", None) == tmp_path / "data" / "images" / "a.PNG"
-    assert find_image(tmp_path / "other" / "a.tif", None) is None
-    assert find_image(tmp_path / "data" / "labels" / "a.tif", tmp_path / "other") == tmp_path / "other" / "a.tif"
-    assert find_image(tmp_path / "dg" / "7_mask.png", tmp_path / "other") is None
-    assert find_image(tmp_path / "dg" / "7_mask.png", tmp_path / "other" / "b.jpg") == tmp_path / "other" / "b.jpg"
-    assert find_image(tmp_path / "x_mask.png", tmp_path / "dg") is None
+    policy = OpeningPolicy(external=True)
+
+    def found(truth: str, images: str | None = None) -> str | None:
+        image = find_image(Source(f"{tmp_path}/{truth}", policy), images and Source(f"{tmp_path}/{images}", policy))
+        assert image is None or image.policy == policy
+        return image and image.location.removeprefix(f"{tmp_path}/")
+
+    assert found("dg/7_mask.png") == "dg/7_sat.jpg"
+    assert found("data/labels/a.tif") == "data/images/a.PNG"
+    assert found("other/a.tif") is None
+    assert found("data/labels/a.tif", "other") == "other/a.tif"
+    assert found("dg/7_mask.png", "other") is None
+    assert found("dg/7_mask.png", "other/b.jpg") == "other/b.jpg"
+    assert found("x_mask.png", "dg") is None
+    assert find_image(Source("https://host/labels/a.tif"), None) is None
 
 
 def test_an_image_of_twice_the_resolution_lies_under_the_window(

@@ -23,6 +23,7 @@ from geoseg.raster.writer import ClassRasterWriter
 from geoseg.scoring import tally as tally_module
 from geoseg.scoring.inputs import find_pairs
 from geoseg.scoring.score import score
+from geoseg.source import Source
 
 MakeRaster = Callable[..., Path]
 ROAD, ROOF, TREE = (90, 90, 90), (220, 0, 0), (0, 99, 0)
@@ -178,13 +179,17 @@ def test_folders_are_matched_by_stem(make_raster: MakeRaster) -> None:
     assert any("11" in note and "maps" in note for note in report.notes)
 
 
+def folders(root: Path) -> tuple[Source, Source]:
+    return Source.of(root / "maps"), Source.of(root / "truths")
+
+
 @pytest.mark.parametrize("name", ["7.tif", "7_sat.tif", "7_mask.png", "7_pred.TIF"])
 def test_a_mask_meets_its_map(tmp_path: Path, name: str) -> None:
     for path in (tmp_path / "maps" / name, tmp_path / "truths" / "7_mask.png"):
         path.parent.mkdir()
         path.touch()
-    assert find_pairs(tmp_path / "maps", tmp_path / "truths")[0] == [
-        (tmp_path / "maps" / name, tmp_path / "truths" / "7_mask.png")
+    assert find_pairs(*folders(tmp_path))[0] == [
+        (Source(f"{tmp_path}/maps/{name}"), Source(f"{tmp_path}/truths/7_mask.png"))
     ]
 
 
@@ -193,7 +198,7 @@ def test_two_files_of_one_stem_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"7.tif and 7_pred.png have the same stem '7'"):
-        find_pairs(tmp_path / "maps", tmp_path / "truths")
+        find_pairs(*folders(tmp_path))
 
 
 def test_folders_without_a_common_stem_or_one_folder_are_refused(tmp_path: Path) -> None:
@@ -201,10 +206,10 @@ def test_folders_without_a_common_stem_or_one_folder_are_refused(tmp_path: Path)
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
     with pytest.raises(InputError, match="no raster of the one has the stem"):
-        find_pairs(tmp_path / "maps", tmp_path / "truths")
+        find_pairs(*folders(tmp_path))
     for maps, truth in (("maps", "truths/8.tif"), ("maps/7.tif", "truths")):
         with pytest.raises(InputError, match="two files or two folders"):
-            find_pairs(tmp_path / maps, tmp_path / truth)
+            find_pairs(Source.of(tmp_path / maps), Source.of(tmp_path / truth))
 
 
 def test_a_missing_file_is_refused(make_raster: MakeRaster, tmp_path: Path) -> None:
