@@ -82,7 +82,7 @@ def ablate(
             thirds and all of the epochs.
         command: how the report says it was made.
         options: fields of TrainingSettings that rows share, such as epochs, size, window, lr, batch_size. The recipe
-            takes the epochs, steps, size, window and encoder weights, and keeps to its own values of all others. With a
+            takes lengths, size, window, scaling and encoder weights, and keeps to its own values of all others. With a
             size and no window the paper's rows see whole scenes of that size, and the recipe windows of as many pixels.
 
     A run that fails is named in the result's ``failed``, and the others go on. Raises the first failure where no run
@@ -149,7 +149,9 @@ class Maker:
 def _require_made_so(folder: Path, run: RunPlan) -> None:
     """Raise UsageError where a finished run was made with other settings than those of its row now."""
     made = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))["settings"]
-    before, now = TrainingSettings().to_dict() | made, run.settings.to_dict()
+    # As JSON has them, with lists for tuples; settings that are younger than the run are as they were.
+    before, now = (json.loads(json.dumps(s.to_dict())) for s in (TrainingSettings(), run.settings))
+    before |= made
     # Decided by training where it was not given, and by the ablation's folder.
     decided = {"split"} if now["size"] else {"split", "size"}
     for key in sorted(now.keys() - decided):

@@ -255,7 +255,8 @@ def test_the_image_of_one_file_of_all_scenes_is_the_maps(folders: Path, make_vec
     one = make_vector(*outlines(folders / "truths/a.tif"), "labels.gpkg")
     report = score(folders / "maps/a.tif", one, LAND, details=True)
     (view,) = read_views(report, worst_scenes(report, 1), 320)
-    assert view.image is not None and find_image(folders / "labels/a.gpkg", None) == folders / "images/a.tif"
+    truth = Source.of(folders / "labels/a.gpkg")
+    assert view.image is not None and find_image(truth, None) == Source.of(folders / "images/a.tif")
     (named,) = read_views(report, worst_scenes(report, 1), 320, folders / "images/b.tif")
     assert "does not cover" in named.note
 
