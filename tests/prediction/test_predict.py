@@ -237,6 +237,15 @@ def test_a_device_out_of_memory_gets_smaller_batches_and_gives_the_same_map(
         geoseg.predict(scene, make_segmenter(lambda image: small(torch.cat([image] * 2))), tmp_path / "x.tif", **LOCAL)
 
 
+@pytest.mark.parametrize("place", ["another format", "the web"])
+def test_an_open_dataset_is_read_as_it_was_opened(web, make_raster, place):
+    how = {"name": "a.bmp", "crs": None, "transform": None, "driver": "BMP"}
+    path = make_raster(**how) if place == "another format" else make_raster(name="web/a.tif")
+    with rasterio.open(path if place == "another format" else web.url("plain/a.tif")) as dataset:
+        with geoseg.prediction.predict.open_scene(dataset) as scene:
+            assert np.array_equal(scene.read()[0], dataset.read())
+
+
 def test_bands_are_chosen_from_files_only(make_segmenter, make_raster, random_pixels):
     pixels = random_pixels(37, 53)
     four = np.concatenate([pixels[:1], pixels[2:], pixels[1:2], pixels[:1]])
