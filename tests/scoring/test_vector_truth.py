@@ -257,7 +257,7 @@ def test_the_image_of_one_file_of_all_scenes_is_the_maps(folders: Path, make_vec
     (view,) = read_views(report, worst_scenes(report, 1), 320)
     truth = Source.of(folders / "labels/a.gpkg")
     assert view.image is not None and find_image(truth, None) == Source.of(folders / "images/a.tif")
-    (named,) = read_views(report, worst_scenes(report, 1), 320, folders / "images/b.tif")
+    (named,) = read_views(report, worst_scenes(report, 1), 320, Source.of(folders / "images/b.tif"))
     assert "does not cover" in named.note
 
 
