@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
