@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -32,6 +33,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 OFF_ORIGIN = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
 """Unequal pixel sizes, an origin off round numbers."""
+
+
+@pytest.fixture(autouse=True)
+def messages_as_they_were() -> Iterator[None]:
+    """A command's -q is not for the tests after it."""
+    logger = logging.getLogger("geoseg")
+    level, handlers = logger.level, logger.handlers
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 @pytest.fixture(autouse=True, scope="session")

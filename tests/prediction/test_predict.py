@@ -18,6 +18,8 @@ import geoseg.prediction.predict
 import geoseg.raster.writer
 import geoseg.tiling
 from geoseg.errors import InputError, ModelError, OutputError, ResourceError, UsageError
+from geoseg.legend import DEEPGLOBE
+from geoseg.models.segmenter import SegmenterConfig
 from geoseg.models.storage import save_segmenter
 from geoseg.raster.scene import ArrayScene, Scene
 from geoseg.raster.writer import ClassRasterWriter
@@ -242,7 +244,7 @@ def test_an_open_dataset_is_read_as_it_was_opened(web, make_raster, place):
     how = {"name": "a.bmp", "crs": None, "transform": None, "driver": "BMP"}
     path = make_raster(**how) if place == "another format" else make_raster(name="web/a.tif")
     with rasterio.open(path if place == "another format" else web.url("plain/a.tif")) as dataset:
-        with geoseg.prediction.predict.open_scene(dataset) as scene:
+        with geoseg.prediction.predict.open_scene(dataset, SegmenterConfig(DEEPGLOBE)) as scene:
             assert np.array_equal(scene.read()[0], dataset.read())
 
 
