@@ -9,7 +9,8 @@ first:
     resident   one batch on the device, again and again: the steps alone
     plain      a DataLoader with no workers that decodes and resizes each scene when it is its turn
     tuned      a DataLoader with a worker a core, pinned memory and prefetching, JPEGs decoded at half their size
-    by hand    a loop as people write it: the same network as torch makes it, autocast, AdamW, that plain DataLoader
+    by hand    a loop as people write it: that network with the paper's decoder as torch makes it, autocast, AdamW, that
+               plain DataLoader
     torchgeo   its SemanticSegmentationTask (U-Net on ResNet-34) under Lightning's Trainer, that plain DataLoader; in
                the Python of an environment with torchgeo and lightning
 
