@@ -45,6 +45,8 @@ FINISHED_WITH_FAILED_PARTS = 6
 @options.gsd
 @click.option("--split", metavar="paper|glnet|80/10/10|FILE", help="Which scenes train, select and test; once for all.")
 @options.legend
+@options.label_field
+@options.label_layer
 @options.bands
 @options.scaling
 @options.scale

@@ -19,6 +19,8 @@ log = logging.getLogger("geoseg")
 @click.argument("second", metavar="B", type=options.RASTER)
 @click.argument("truth", type=options.RASTER)
 @options.legend
+@options.label_field
+@options.label_layer
 @options.prediction_legend
 @options.mapping
 @click.option(

@@ -154,6 +154,14 @@ PIXELS = click.IntRange(min=1)
 legend = click.option(
     "--legend", metavar="NAME|FILE", help="The classes: deepglobe, or a JSON file with codes, names and colours."
 )
+label_field = click.option(
+    "--label-field",
+    metavar="NAME",
+    help='Of polygons or points: the field with the classes, by name or code.  [default: the only one, or "reference"]',
+)
+label_layer = click.option(
+    "--label-layer", metavar="NAME", help="Of polygons or points: their layer.  [default: the only one]"
+)
 prediction_legend = click.option(
     "--pred-legend", "prediction_legend", metavar="NAME|FILE", help="The map's classes, where its legend is another."
 )

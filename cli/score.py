@@ -21,6 +21,8 @@ log = logging.getLogger("geoseg")
 @click.argument("pred", type=options.RASTER)
 @click.argument("truth", type=options.RASTER)
 @options.legend
+@options.label_field
+@options.label_layer
 @options.prediction_legend
 @options.mapping
 @click.option(
@@ -73,7 +75,9 @@ def score(obj: dict, pred: Source, truth: Source, legend: str | None, as_json: b
     """Compare the map PRED with TRUTH: per-class IoU and their mean, precision, recall and agreement.
 
     Both are class rasters or colour masks, or two folders of them, matched by stem. The map is laid onto the truth's
-    grid by nearest neighbour where CRS, resolution or extent differ, and how is said.
+    grid by nearest neighbour where CRS, resolution or extent differ, and how is said. TRUTH may be polygons or points,
+    too (.gpkg, .geojson, .fgb, .shp, ...; one file may serve a folder of maps): then the map's own pixels are scored
+    that they label.
     """
     _require_bootstrap(given["draws"], given["reports"])
     import geoseg
@@ -87,7 +91,7 @@ def score(obj: dict, pred: Source, truth: Source, legend: str | None, as_json: b
     if images and not page:
         raise click.UsageError("--images is for a --report that ends in .html")
     if images:
-        require_images(images, truth.is_dir())
+        require_images(images, pred.is_dir())
     report = geoseg.score(pred, truth, legend, details=page, progress=obj["progress"], **given)
     report = replace(report, provenance={**report.provenance, "command": options.typed()})
     for note in report.notes:

@@ -24,6 +24,8 @@ from . import options
 @options.rare_set
 @options.opening
 @options.legend
+@options.label_field
+@options.label_layer
 @options.bands
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of ratio splits.")
 @options.json

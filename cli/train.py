@@ -69,6 +69,8 @@ from . import options
     help="Place every other window on a class drawn evenly, so that rare ones are seen.",
 )
 @options.legend
+@options.label_field
+@options.label_layer
 @options.bands
 @options.scaling
 @options.scale
@@ -112,6 +114,7 @@ def train(obj: dict, data: Source | None, output: Path | None, as_json: bool, **
     """Train a segmenter on DATA.
 
     DATA is a folder in the DeepGlobe layout (<id>_sat.jpg, <id>_mask.png) or one with images/, labels/ and legend.json.
+    Labels are rasters, or polygons and points: labels/X.gpkg for images/X.tif, or one labels.gpkg for all images.
     Without it: $GEOSEG_DATA, then ./data, then the embedded synthetic sample.
 
     The run folder gets model.safetensors (the epoch with the best validation mean IoU), last.safetensors, history.csv,

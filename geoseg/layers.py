@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyogrio
 import pyogrio.raw
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -14,6 +17,11 @@ from rasterio.errors import CRSError
 
 from geoseg.errors import InputError
 from geoseg.vectors import require_vector
+
+PARQUET = (".parquet", ".geoparquet")
+
+# For the process: a GML file may name a schema on the network, which GDAL would go and get.
+pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO"})
 
 
 class Layer(NamedTuple):
@@ -33,44 +41,62 @@ def read_layer(
     layer: str | None = None,
     *,
     near: shapely.Geometry | None = None,
-    fields: bool = True,
+    fields: bool | Sequence[str] = True,
     remedy: str = "export one",
 ) -> Layer:
-    """Read a layer of a vector file, of the formats that geoseg.vectors opens.
+    """Read a layer of a vector file, of the formats that geoseg.vectors opens; curves become short lines, heights are
+    left out.
 
     Args:
         layer: its name; None takes the only one that has geometry.
         near: read the features only that meet this, in the layer's CRS.
-        fields: read their fields, too.
+        fields: read their fields, too, or those of these names.
         remedy: what to do about a file of several layers.
 
     Raises InputError: no vector file, several layers and none named, no such layer, a CRS that is not understood.
     """
+    columns = None if fields is True else list(fields or ())
     file = require_vector(path)
-    try:
+    with _reading(path):
         name = _resolve_layer(file, layer, path, remedy)
-        columns = None if fields else []
         meta, _, geometry, values = pyogrio.raw.read(file, layer=name, mask=near, columns=columns, force_2d=True)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
-    read = dict(zip(map(str, meta["fields"]), values, strict=True))
-    return Layer(name, _crs_of(meta, path), shapely.from_wkb(geometry), read)
+        # Rings that end elsewhere than they begin are closed.
+        shapes = shapely.from_wkb(geometry, on_invalid="fix")
+    return Layer(name, _crs_of(meta, path), shapes, dict(zip(map(str, meta["fields"]), values, strict=True)))
 
 
 def layer_info(path: Path, layer: str | None = None, *, remedy: str = "export one") -> tuple[str, CRS | None]:
     """The name and the CRS of the layer that ``read_layer`` would read. Raises as it does."""
     file = require_vector(path)
-    try:
+    with _reading(path):
         name = _resolve_layer(file, layer, path, remedy)
         return name, _crs_of(pyogrio.read_info(file, layer=name), path)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
 
 
 def layer_extent(path: Path, layer: str) -> tuple[float, float, float, float] | None:
     """(left, bottom, right, top) of a layer in its CRS, None where it has no features."""
-    bounds = pyogrio.read_info(require_vector(path), layer=layer, force_total_bounds=True)["total_bounds"]
+    with _reading(path):
+        bounds = pyogrio.read_info(require_vector(path), layer=layer, force_total_bounds=True)["total_bounds"]
     return None if bounds is None or not np.isfinite(bounds).all() else tuple(map(float, bounds))
+
+
+def field_names(path: Path, layer: str) -> tuple[str, ...]:
+    """The names of a layer's fields. Raises as ``read_layer``."""
+    with _reading(path):
+        return tuple(map(str, pyogrio.read_info(require_vector(path), layer=layer)["fields"]))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DataSourceError, DataLayerError, shapely.errors.GEOSException, ValueError) as error:
+        if path.suffix.lower() in PARQUET and "Parquet" not in pyogrio.list_drivers():
+            raise InputError(
+                f"{path}: pyogrio's GDAL has no Parquet driver here; convert the file first, for example with "
+                "geopandas.read_parquet(FILE).to_file('labels.gpkg')"
+            ) from error
+        raise InputError(f"{path}: cannot be read as a vector file ({' '.join(str(error).split())})") from error
 
 
 def _resolve_layer(file: str, wanted: str | None, path: Path, remedy: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
+from geoseg.class_values import one_spelling
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
 from geoseg.layers import read_layer
@@ -29,8 +29,6 @@ FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": "CSV"}
 RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img")
 PLACES = (("x", "y", None), ("lon", "lat", WGS84), ("longitude", "latitude", WGS84))
 """Columns of a table that place a point, and their CRS; None: not said."""
-WHOLE = re.compile(r"([+-]?\d+)\.0*")
-"""A whole number that went through floats on its way into a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,20 +164,6 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     writer.writerow(columns)
     writer.writerows(["" if value is None else value for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue().encode("utf-8")
-
-
-def one_spelling(value: Any) -> str:
-    """7, 7.0, "7", "7.0" and " 7 " are one, as files differ in how they keep numbers."""
-    if isinstance(value, float | np.floating) and value.is_integer():
-        return str(int(value))
-    text = str(value).strip()
-    whole = WHOLE.fullmatch(text)
-    return whole[1] if whole else text
-
-
-def is_empty(value: Any) -> bool:
-    """True for what files hold where there is no value."""
-    return value is None or str(value).strip().lower() in ("", "nan", "null", "none")
 
 
 def _read_csv(path: Path) -> SamplePoints:

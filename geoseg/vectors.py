@@ -9,12 +9,15 @@ from geoseg.errors import InputError
 
 HEAD = 64 << 10
 """Bytes that are looked at."""
+XML = rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*"
 FORMATS = {
     "GeoPackage": re.compile(rb"SQLite format 3\0"),
     "Shapefile": re.compile(rb"\0\0\x27\x0a"),
     "FlatGeobuf": re.compile(rb"fgb[\x03\x04]"),
     "GeoJSON": re.compile(rb"(\xef\xbb\xbf)?\s*\{"),
-    "KML": re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<kml\b", re.DOTALL),
+    "Parquet": re.compile(rb"PAR1"),
+    "GML": re.compile(XML + rb"<([\w.-]+:)?FeatureCollection\b", re.DOTALL),
+    "KML": re.compile(XML + rb"<kml\b", re.DOTALL),
 }
 ORDERS = b"gdal_streamed_alg", b"<OGRVRT", b"<OGRWFS"
 """What makes a text an order to read something else, or to run something, to some driver of OGR."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 OFF_ORIGIN = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
 """Unequal pixel sizes, an origin off round numbers."""
+
+
+@pytest.fixture(autouse=True)
+def messages_as_they_were() -> Iterator[None]:
+    """A command's -q is not for the tests after it."""
+    logger = logging.getLogger("geoseg")
+    level, handlers = logger.level, logger.handlers
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -109,6 +121,47 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     yield server
     server.process.kill()
     server.process.communicate()
+
+
+@pytest.fixture
+def make_vector(tmp_path: Path) -> Callable[..., Path]:
+    """Write shapely shapes with a value each as a vector file, or as one more layer of it, and return its path."""
+    import pyogrio.raw
+    import shapely
+
+    formats = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
+
+    def make(
+        shapes: object,
+        values: object,
+        name: str = "labels.gpkg",
+        crs: str | None = "EPSG:32631",
+        field: str = "kind",
+        layer: str | None = None,
+        **fields: object,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = {field: np.array(values)} | {key: np.array(value) for key, value in fields.items()}
+        columns = {key: value.astype(object) if value.dtype.kind in "OU" else value for key, value in columns.items()}
+        geometry = shapely.to_wkb(np.array(list(shapes), object), include_srid=False, output_dimension=3)
+        with warnings.catch_warnings():
+            # Of a layer without a CRS.
+            warnings.simplefilter("ignore")
+            pyogrio.raw.write(
+                path,
+                geometry,
+                list(columns.values()),
+                list(columns),
+                driver=formats[path.suffix],
+                geometry_type="Unknown" if path.suffix != ".shp" else "Polygon",
+                crs=crs,
+                layer=layer,
+                append=layer is not None and path.exists(),
+            )
+        return path
+
+    return make
 
 
 @pytest.fixture

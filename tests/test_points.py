@@ -11,7 +11,7 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.errors import InputError
-from geoseg.points import SamplePoints, one_spelling, read_points, write_points
+from geoseg.points import SamplePoints, read_points, write_points
 
 
 def points(**columns: np.ndarray) -> SamplePoints:
@@ -125,18 +125,6 @@ def test_ids_are_one_as_numbers_and_as_text(tmp_path: Path) -> None:
 def test_ids_of_a_table_that_went_through_floats(tmp_path: Path) -> None:
     (tmp_path / "key.csv").write_text("id,stratum\n1.0,road\n2.0,wood\n5.,roof\n")
     assert points().joined(tmp_path / "key.csv").columns["stratum"].tolist() == ["road", "wood", "roof"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (7, "7"), (7.0, "7"), (np.float32(7), "7"), (np.int16(7), "7"), (" 7 ", "7"), ("7.00", "7"),
-        (2.0**60, "1152921504606846976"), ("1.10", "1.10"), (1.5, "1.5"), ("v1.0", "v1.0"), ("-7.", "-7"),
-        (".0", ".0"), ("007", "007"),
-    ],
-)  # fmt: skip
-def test_a_number_is_one_however_a_file_keeps_it(value: object, text: str) -> None:
-    assert one_spelling(value) == text
 
 
 @pytest.mark.parametrize(

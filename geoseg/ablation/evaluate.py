@@ -24,8 +24,10 @@ from geoseg.models.storage import MODEL_FILE, load, model_sha256
 from geoseg.prediction.bands import open_file
 from geoseg.prediction.plan import resolve_stretch, scaled
 from geoseg.prediction.predict import predict
+from geoseg.raster.features import LabelField
 from geoseg.raster.labels import Labels
 from geoseg.raster.scene import ArrayScene
+from geoseg.raster.vector_labels import open_labels
 from geoseg.scoring.score import score
 
 TEST_FILE, MAPS_FOLDER = "test.json", "maps"
@@ -85,7 +87,9 @@ class Tester:
         with disk_errors(path):
             path.parent.mkdir(exist_ok=True)
         predict(pair.image, segmenter, path, overwrite=True, device=self.device, precision=self.precision)
-        found = {NATIVE: score(path, pair.labels, self.legend).matrix}
+        field = pair.field or LabelField()
+        how = {"label_field": field.name, "label_layer": field.layer}
+        found = {NATIVE: score(path, pair.labels, self.legend, **how).matrix}
         if NETWORK in self.resolutions:
             found[NETWORK] = self._network(pair, path, segmenter)
         if pair.stem not in self.keep:
@@ -100,9 +104,10 @@ class Tester:
         of the scene's own pixels, the map in ``path``, is brought to the same size by nearest.
         """
         side, size = self.framing.side, self.framing.size
-        with closing(Labels(path, self.legend)) as found, closing(Labels(pair.labels, self.legend)) as labels:
+        with closing(Labels(path, self.legend)) as found:
             shape = scaled(found.grid.shape, side, size)
-            truth = labels.read(shape=shape)
+            with closing(open_labels(pair.labels, self.legend, found.scene, pair.field)) as labels:
+                truth = labels.read(shape=shape)
             if (segmenter.config.window, segmenter.config.size) == (side, size):
                 index = self._predict_small(pair, shape, segmenter)
             else:

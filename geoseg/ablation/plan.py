@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ OF_READING = ("precision", "bands")
 """Options that are no settings of training, and must be the same in all runs of a folder, too."""
 OF_THE_PLAIN_UNET, OF_ENCODERS, OF_OVERSAMPLING = "width", "encoder_weights", "rare_set"
 """Options that the other rows have no use for, and are not given to them."""
-OF_EVERY_ROW = ("epochs", "steps", "window", "size", OF_ENCODERS)
+OF_EVERY_ROW = ("epochs", "steps", "window", "size", "scaling", "scale", "percentiles", "compile", OF_ENCODERS)
 """Options of training that a preset takes, too; it keeps its own values of all others, which are the paper's rows'."""
 SWEPT_RATES = (1e-3, 1e-4)
 """Learning rates that the paper tried on its baseline."""
@@ -206,7 +206,8 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(dataset: Dataset, split: Split) -> dict[str, Any]:
-    return {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    found = {"legend": dataset.legend.to_dict(), "split": split.digest, "set of files": _sizes(dataset.pairs)}
+    return found | ({"field of labels": asdict(dataset.field)} if dataset.field else {})
 
 
 def _sizes(pairs: Sequence[Pair]) -> str:

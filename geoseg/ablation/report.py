@@ -61,6 +61,6 @@ def _shown(ablation: Ablation, stem: str, pair: Pair) -> Shown:
 def _views(ablation: Ablation, run: Finished, stem: str, pair: Pair):
     matrix = run.tested.matrices[NATIVE][stem]
     map_source = Source.of(run.tested.maps[stem])
-    scored = ScoredPair(str(map_source), matrix, sources=(map_source, pair.labels))
+    scored = ScoredPair(str(map_source), matrix, sources=(map_source, pair.labels), field=pair.field)
     report = Report(ablation.legend, {str(pair.labels): scored})
     return read_views(report, [Place(str(pair.labels), None, matrix)], PANEL, pair.image)

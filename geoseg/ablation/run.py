@@ -29,6 +29,7 @@ from geoseg.errors import GeosegError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.raster.bands import Band
+from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.source import Source
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
@@ -53,6 +54,8 @@ def ablate(
     fixed_steps: int | None = None,
     split: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     bands: Sequence[Band] | None = None,
     rare_set: str | None = None,
     device: str = "auto",
@@ -71,14 +74,15 @@ def ablate(
         settings: the paper's rows and the recipe by name, all by default; the baseline among them.
         seeds: each row is trained with the seeds 0 to seeds - 1.
         fixed_steps: optimiser steps of every row, so that rows with more samples do not train longer.
-        split, legend, bands, device, precision: as geoseg.train takes them; ratios are drawn once, with seed 0.
+        split, legend, label_field, label_layer, bands, device, precision: as geoseg.train takes them; ratios are drawn
+            once, with seed 0.
         rare_set: what oversampling goes by; None: the paper's text where the legend has its classes, else the shares.
         keep_maps: keep the map of every test scene, not just of those that the report shows.
         sweep: train the baseline with the paper's learning rates, and say what validation had after a third, two
             thirds and all of the epochs.
         command: how the report says it was made.
         options: fields of TrainingSettings that rows share, such as epochs, size, window, lr, batch_size. The recipe
-            takes the epochs, steps, size, window and encoder weights, and keeps to its own values of all others. With a
+            takes lengths, size, window, scaling and encoder weights, and keeps to its own values of all others. With a
             size and no window the paper's rows see whole scenes of that size, and the recipe windows of as many pixels.
 
     A run that fails is named in the result's ``failed``, and the others go on. Raises the first failure where no run
@@ -86,7 +90,7 @@ def ablate(
     """
     root, said = resolve_data(data)
     log.info(said)
-    dataset = open_dataset(root, legend)
+    dataset = open_dataset(root, legend, LabelField.asked(label_field, label_layer))
     options = {key: value for key, value in options.items() if value is not None}
     if fixed_steps is not None:
         if options.get("epochs") or options.get("steps"):
@@ -104,7 +108,8 @@ def ablate(
     framing = resolve_framing(plan.baseline, scenes)[1]
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, framing, keep, device, precision)
-    common = {"legend": legend, "bands": bands, "device": device, "precision": precision, "progress": progress}
+    common = {"legend": legend, "label_field": label_field, "label_layer": label_layer, "bands": bands}
+    common |= {"device": device, "precision": precision, "progress": progress}
     failures = Failures()
     with locked(folder):
         split_file = begin(folder, plan, dataset, parts)
@@ -144,7 +149,9 @@ class Maker:
 def _require_made_so(folder: Path, run: RunPlan) -> None:
     """Raise UsageError where a finished run was made with other settings than those of its row now."""
     made = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))["settings"]
-    before, now = TrainingSettings().to_dict() | made, run.settings.to_dict()
+    # As JSON has them, with lists for tuples; settings that are younger than the run are as they were.
+    before, now = (json.loads(json.dumps(s.to_dict())) for s in (TrainingSettings(), run.settings))
+    before |= made
     # Decided by training where it was not given, and by the ablation's folder.
     decided = {"split"} if now["size"] else {"split", "size"}
     for key in sorted(now.keys() - decided):

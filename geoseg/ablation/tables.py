@@ -247,7 +247,7 @@ def _is_idle(settings: Record, name: str) -> bool:
     """True where other settings leave this one without a use."""
     plain = settings["encoder"] == "plain"
     idle = {"rare_set": not settings["oversample"], "gamma": settings["loss"] != "focal", "width": not plain}
-    return (idle | dict.fromkeys(("encoder_lr", "encoder_weights"), plain)).get(name, False)
+    return (idle | dict.fromkeys(("encoder_lr", "encoder_weights", "decoder"), plain)).get(name, False)
 
 
 def matrix_tables(record: Record, values: str) -> list[Table]:

@@ -22,6 +22,7 @@ from geoseg.datasets.survey import SceneTally, tally, tally_sample
 from geoseg.errors import OutputError, ResourceError
 from geoseg.files import disk_errors, replace_file
 from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import AnyLabels, VectorLabels
 
 log = logging.getLogger("geoseg")
 
@@ -153,7 +154,7 @@ def entry_key(scene: LabelledScene, framing: Framing) -> dict[str, Any] | None:
 
     Raises no error: a VRT names files of others, and what is not a file has no time of change.
     """
-    image, labels = _identity(scene.image), _identity(scene.labels.scene)
+    image, labels = _identity(scene.image), _identity_of_labels(scene.labels)
     if image is None or labels is None:
         return None
     return {
@@ -177,9 +178,16 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
     return {"files": files, "bands": list(scene.bands), "nodata_rule": scene.nodata_rule}
 
 
+def _identity_of_labels(labels: AnyLabels) -> dict[str, Any] | None:
+    """Of a vector file what of it lies on the scene: a feature that changes elsewhere changes nothing here."""
+    if isinstance(labels, VectorLabels):
+        return {"shapes": labels.digest}
+    return _identity(labels.scene)
+
+
 def _decode(scene: LabelledScene, framing: Framing) -> Decoded:
-    sample, undefined = scene.read()
-    return Decoded(framed(sample, framing), tally_sample(sample, undefined))
+    sample, flaws = scene.read()
+    return Decoded(framed(sample, framing), tally_sample(sample, flaws))
 
 
 def _to_bytes(decoded: Decoded, key: str) -> bytes:
@@ -188,7 +196,10 @@ def _to_bytes(decoded: Decoded, key: str) -> bytes:
         "key": key,
         "shape": list(sample.pixels.shape),
         "dtype": sample.pixels.dtype.str,
-        "tally": [found.counts.tolist(), found.undefined, found.pixels, found.sums.tolist(), found.squares.tolist()],
+        "tally": [
+            *(found.counts.tolist(), found.undefined, found.contested, found.pixels),
+            *(found.sums.tolist(), found.squares.tolist()),
+        ],
     }
     line = json.dumps(record)
     # Pixels begin where any dtype may: after the checksum, in hexadecimal, and two ends of lines.
@@ -207,8 +218,9 @@ def _split(arrays: np.ndarray, shape: Sequence[int], dtype: np.dtype) -> Sample:
 
 
 def _tally_of(record: Sequence[Any]) -> SceneTally:
-    counts, undefined, pixels, sums, squares = record
-    return SceneTally(np.array(counts, np.int64), undefined, pixels, *np.array([sums, squares], np.float64))
+    counts, undefined, contested, pixels, sums, squares = record
+    moments = np.array([sums, squares], np.float64)
+    return SceneTally(np.array(counts, np.int64), undefined, contested, pixels, *moments)
 
 
 @contextmanager

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, UsageError
 from geoseg.legend import DEEPGLOBE, Legend, find_legend
+from geoseg.raster.features import VECTOR_ENDINGS, LabelField, is_vector
+from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import VectorLabels, remarks
 from geoseg.source import Source
 
+log = logging.getLogger("geoseg")
+
 IMAGE_ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".vrt")
+LABELS = "labels"
+"""The folder of labels, or the stem of one vector file with the labels of all images."""
 SYNTHETIC_MARK = "SYNTHETIC.txt"
 """A file of this name marks a folder whose scenes are invented."""
 
@@ -23,6 +31,9 @@ class Pair:
     stem: str
     image: Source
     labels: Source
+    """A raster, or a vector file, perhaps that of all images."""
+    field: LabelField | None = None
+    """Where in a vector file the classes are; None for rasters."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,18 @@ class Dataset:
     legend: Legend
     split: Mapping[str, tuple[str, ...]] | None
     """Stems of "train", "val" and "test" from the folder's own split.json, None without one."""
+    left_out: tuple[str, ...] = ()
+    """Stems of images on which nothing of the vector file of all images lies; splits may name them."""
+
+    @property
+    def field(self) -> LabelField | None:
+        """Where in its vector files the classes are; None where it has none."""
+        return next((pair.field for pair in self.pairs if pair.field), None)
+
+    @property
+    def shares_labels(self) -> bool:
+        """True where one vector file holds the labels of all images."""
+        return _share_labels(self.pairs)
 
     @property
     def synthetic(self) -> bool:
@@ -41,8 +64,9 @@ class Dataset:
         return is_synthetic(self.root)
 
     def part(self, stems: tuple[str, ...]) -> tuple[Pair, ...]:
-        """The pairs with those stems, in that order; raises InputError for one that is not there."""
+        """The pairs with those stems, in that order, but for those left out; raises InputError for one not there."""
         by_stem = {pair.stem: pair for pair in self.pairs}
+        stems = tuple(stem for stem in stems if stem not in self.left_out)
         missing = [stem for stem in stems if stem not in by_stem]
         if missing:
             raise InputError(
@@ -52,12 +76,18 @@ class Dataset:
         return tuple(by_stem[stem] for stem in stems)
 
 
-def open_dataset(root: str | Path | Source, legend: Legend | str | Path | None = None) -> Dataset:
+def open_dataset(
+    root: str | Path | Source, legend: Legend | str | Path | None = None, field: LabelField | None = None
+) -> Dataset:
     """Read a folder in the DeepGlobe layout or the images/labels layout.
 
-    DeepGlobe: <id>_sat.jpg beside <id>_mask.png, nested folders found too. Else: images/X.* with labels/X.*, the
-    legend in legend.json (or as ``legend``). Either may have a split.json.
+    DeepGlobe: <id>_sat.jpg beside <id>_mask.png, nested folders found too. Else: images/X.* with labels/X.*, rasters or
+    vector files, or one vector file labels.* for all images; the legend in legend.json (or as ``legend``). Either may
+    have a split.json. Images on which nothing of the one vector file lies are left out, and said.
     Raises InputError where neither layout is found, and for an image without labels in the second.
+
+    Args:
+        field: where in vector files the classes are (``LabelField``).
     """
     given = Source.of(root)
     if not given.is_dir():
@@ -66,9 +96,19 @@ def open_dataset(root: str | Path | Source, legend: Legend | str | Path | None =
     pairs = tuple(Pair(stem, given.at(image), given.at(labels)) for stem, image, labels in _find_pairs(root))
     if not pairs:
         raise InputError(
-            f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/, labels/ and legend.json"
+            f"{root}: no known layout; expected <id>_sat.jpg with <id>_mask.png, or images/, labels/ (or one vector "
+            "file, such as labels.gpkg) and legend.json"
         )
-    return Dataset(root, pairs, _resolve_legend(root, legend), read_split(root / "split.json"))
+    legend = _resolve_legend(root, legend)
+    pairs = _with_field(pairs, field, root)
+    bare = _without_labels(pairs, legend)
+    return Dataset(
+        root,
+        tuple(pair for pair in pairs if pair.stem not in bare),
+        legend,
+        read_split(root / "split.json"),
+        bare,
+    )
 
 
 def has_known_layout(root: Path) -> bool:
@@ -124,26 +164,70 @@ def _deepglobe_pairs(root: Path) -> list[tuple[str, Path, Path]]:
 
 
 def _has_images_and_labels(root: Path) -> bool:
-    return (root / "images").is_dir() and (root / "labels").is_dir()
+    return (root / "images").is_dir() and ((root / LABELS).is_dir() or bool(_shared_labels(root)))
 
 
 def _images_and_labels(root: Path) -> list[tuple[str, Path, Path]]:
-    images, labels = _rasters_by_stem(root / "images"), _rasters_by_stem(root / "labels")
+    images, shared = _by_stem(root / "images"), _shared_labels(root)
+    places = [*([root / LABELS] if (root / LABELS).is_dir() else []), *shared]
+    if len(places) > 1:
+        raise InputError(f"{root}: has both {places[0].name} and {places[1].name}; which are the labels? Keep one")
+    if shared:
+        return [(stem, images[stem], shared[0]) for stem in sorted(images)]
+    labels = _by_stem(root / LABELS, IMAGE_ENDINGS + VECTOR_ENDINGS)
     lonely = sorted(images.keys() ^ labels.keys())
     if lonely:
         has, lacks = ("images", "labels") if lonely[0] in images else ("labels", "images")
-        raise InputError(f"{root}: {lonely[0]} is in {has}/ but not in {lacks}/ ({len(lonely)} such in all)")
+        remedy = "; one vector file for all images lies beside images/, as labels.gpkg" if len(labels) == 1 else ""
+        raise InputError(f"{root}: {lonely[0]} is in {has}/ but not in {lacks}/ ({len(lonely)} such in all){remedy}")
     return [(stem, images[stem], labels[stem]) for stem in sorted(images)]
 
 
-def _rasters_by_stem(folder: Path) -> dict[str, Path]:
+def _shared_labels(root: Path) -> list[Path]:
+    """Vector files beside images/ that hold the labels of all of them."""
+    return [path for ending in VECTOR_ENDINGS if (path := root / f"{LABELS}{ending}").is_file()]
+
+
+def _by_stem(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_ENDINGS:
+        if path.suffix.lower() in endings:
             if path.stem in found:
                 raise InputError(f"{folder}: {found[path.stem].name} and {path.name} have the same stem; keep one")
             found[path.stem] = path
     return found
+
+
+def _with_field(pairs: tuple[Pair, ...], field: LabelField | None, root: Path) -> tuple[Pair, ...]:
+    """The pairs, those of vector files with the field of their classes."""
+    if field is not None and not any(is_vector(pair.labels) for pair in pairs):
+        raise UsageError(f"{root}: its labels are rasters, which have neither --label-field nor --label-layer")
+    return tuple(replace(pair, field=field or LabelField()) if is_vector(pair.labels) else pair for pair in pairs)
+
+
+def _share_labels(pairs: tuple[Pair, ...]) -> bool:
+    return len(pairs) > 1 and len({pair.labels for pair in pairs}) == 1
+
+
+def _without_labels(pairs: tuple[Pair, ...], legend: Legend) -> tuple[str, ...]:
+    """Stems of images that share one vector file of which nothing lies on them. Raises InputError where all do."""
+    if not _share_labels(pairs):
+        return ()
+    laid = {pair.stem: _laid_over(pair, legend) for pair in pairs}
+    bare = tuple(stem for stem, labels in laid.items() if not len(labels.shapes))
+    if len(bare) == len(pairs):
+        raise InputError(f"{pairs[0].labels}: nothing of it lies on any of the {len(pairs)} images; is its CRS right?")
+    for remark in remarks(laid.values()):
+        log.warning(remark)
+    if bare:
+        listed = ", ".join(bare[:6]) + (", ..." if len(bare) > 6 else "")
+        log.warning("%s: nothing of it lies on %d images, which are left out: %s", pairs[0].labels, len(bare), listed)
+    return bare
+
+
+def _laid_over(pair: Pair, legend: Legend) -> VectorLabels:
+    with Scene(pair.image) as scene:
+        return VectorLabels(pair.labels, legend, scene, pair.field)
 
 
 def _resolve_legend(root: Path, legend: Legend | str | Path | None) -> Legend:

@@ -16,9 +16,10 @@ from geoseg.grid import Window, require_same_shape
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.prediction.plan import scaled
 from geoseg.raster.bands import Band
-from geoseg.raster.labels import Labels
+from geoseg.raster.labels import Flaws
 from geoseg.raster.resample import area, nearest
 from geoseg.raster.scene import ArrayScene, Scene, SceneLike
+from geoseg.raster.vector_labels import open_labels
 from geoseg.scaling import Bounds
 from geoseg.tiling import Lattice, blocks
 
@@ -69,7 +70,7 @@ class LabelledScene:
         self.stem = pair.stem
         self.image = Scene(pair.image, bands)
         self.image.require_spectral()
-        self.labels = Labels(pair.labels, legend)
+        self.labels = open_labels(pair.labels, legend, self.image, pair.field)
         self.grid = self.image.grid
         require_same_shape(self.grid, self.labels.grid, self.image.name, self.labels.name)
         # A data set may have more scenes than a process may hold open.
@@ -81,12 +82,12 @@ class LabelledScene:
                 "export it on the image's grid"
             )
 
-    def read(self, window: Window | None = None) -> tuple[Sample, int]:
-        """A window (default: all) at the scene's resolution, and its number of pixels of an undefined colour."""
+    def read(self, window: Window | None = None) -> tuple[Sample, Flaws]:
+        """A window (default: all) at the scene's resolution, and the number of its labels with a flaw."""
         pixels, valid = self.image.read(window)
-        index, undefined = self.labels.read_counted(window)
+        index, flaws = self.labels.read_counted(window)
         self.close()
-        return Sample(pixels, valid, np.where(valid, index, NO_CLASS).astype(np.uint8)), undefined
+        return Sample(pixels, valid, np.where(valid, index, NO_CLASS).astype(np.uint8)), flaws
 
     def close(self) -> None:
         self.image.close()

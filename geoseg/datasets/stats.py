@@ -21,6 +21,7 @@ from geoseg.datasets.survey import Survey, survey
 from geoseg.errors import UsageError
 from geoseg.legend import Legend
 from geoseg.raster.bands import Band
+from geoseg.raster.features import LabelField
 from geoseg.source import Source
 
 Part = Literal["train", "val", "test"]
@@ -167,6 +168,8 @@ def stats(
     part: Part = "train",
     rare_set: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     bands: Sequence[Band] | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -181,10 +184,11 @@ def stats(
         rare_set: "text", "table1" or "shares" (datasets.oversampling); None takes "text" where the legend has its
             classes, else "shares", and leaves oversampling out where no class is rarer than another.
         bands: of the images, by number or name; a pixel counts where these have data. None takes all but alpha.
+        label_field, label_layer: where in vector files the classes are, as for training.
 
     Raises InputError where the data cannot be used or the part is empty, UsageError for a rare set that does not fit.
     """
-    dataset = open_dataset(resolve_data(data)[0], legend)
+    dataset = open_dataset(resolve_data(data)[0], legend, LabelField.asked(label_field, label_layer))
     named = resolve_rare_set(rare_set, dataset.legend)
     chosen = resolve_split(dataset, split, seed)
     pairs = getattr(chosen, part)

@@ -14,6 +14,7 @@ from geoseg.ahead import read_ahead, reader_threads
 from geoseg.datasets.samples import LabelledScene, Sample
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
+from geoseg.raster.labels import Flaws
 from geoseg.tiling import blocks
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -30,6 +31,8 @@ class SceneTally:
     """(256,) int64 valid pixels of each class index, NO_CLASS among them."""
     undefined: int
     """Pixels of a colour that is no class's."""
+    contested: int
+    """Pixels in shapes of several classes; they count to that of the last one."""
     pixels: int
     """Valid pixels."""
     sums: np.ndarray
@@ -38,12 +41,12 @@ class SceneTally:
     """(C,) float64 sums of the squared distances of those to their mean."""
 
     @classmethod
-    def of(cls, sample: Sample, undefined: int) -> SceneTally:
-        """The tally of a window, and of its pixels of an undefined colour."""
+    def of(cls, sample: Sample, flaws: Flaws) -> SceneTally:
+        """The tally of a window, and of its labels with a flaw."""
         counts = np.bincount(sample.index[sample.valid], minlength=256)
         pixels = int(sample.valid.sum())
         moments = np.array([_moments(band[sample.valid].astype(np.float64)) for band in sample.pixels])
-        return cls(counts, undefined, pixels, *moments.T)
+        return cls(counts, flaws.undefined, flaws.contested, pixels, *moments.T)
 
     def __add__(self, other: SceneTally) -> SceneTally:
         pixels = self.pixels + other.pixels
@@ -53,6 +56,7 @@ class SceneTally:
         return SceneTally(
             self.counts + other.counts,
             self.undefined + other.undefined,
+            self.contested + other.contested,
             pixels,
             self.sums + other.sums,
             self.squares + other.squares + between,
@@ -77,6 +81,8 @@ class Survey:
     """Standard deviation of the valid pixels of each band, raw digital numbers."""
     scenes: tuple[SceneTally, ...] = ()
     """What each scene holds."""
+    contested: int = 0
+    """Pixels in shapes of several classes; they count to that of the last one."""
 
     @property
     def gsd(self) -> float | None:
@@ -107,11 +113,12 @@ def tally(scene: LabelledScene) -> SceneTally:
     return reduce(operator.add, (SceneTally.of(*scene.read(window)) for window in windows))
 
 
-def tally_sample(sample: Sample, undefined: int) -> SceneTally:
+def tally_sample(sample: Sample, flaws: Flaws) -> SceneTally:
     """The same of a whole scene that is read already: by the same windows, so that sums of floats are the same too."""
     windows = blocks(sample.valid.shape, WINDOW)
     parts = (Sample(*(part[..., *window.slices] for part in sample)) for window in windows)
-    return replace(reduce(operator.add, (SceneTally.of(part, 0) for part in parts)), undefined=undefined)
+    whole = reduce(operator.add, (SceneTally.of(part, Flaws()) for part in parts))
+    return replace(whole, undefined=flaws.undefined, contested=flaws.contested)
 
 
 def survey(
@@ -137,7 +144,10 @@ def survey(
         raise InputError("the training scenes differ in their number of bands; choose common ones with --bands")
     counts = np.stack([one.counts for one in found])
     if not counts[:, list(legend.scored)].any():
-        raise InputError("no pixel of the training scenes has a class to learn; is it the right legend?")
+        raise InputError(
+            "no pixel of the training scenes has a class to learn; is it the right legend, and do the labels lie on "
+            "the scenes?"
+        )
     whole = reduce(operator.add, found)
     return Survey(
         counts[:, : len(legend)],
@@ -147,4 +157,5 @@ def survey(
         tuple(distance for distance in distances if distance is not None),
         tuple(float(value) for value in np.sqrt(whole.squares / max(whole.pixels, 1))),
         found,
+        whole.contested,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,15 @@ COLOUR_TOLERANCE = 8
 """Levels by which a palette's colour may be off a class's in each channel."""
 
 
+class Flaws(NamedTuple):
+    """Pixels of labels that are not as they should be."""
+
+    undefined: int = 0
+    """Of a colour that is no class's; they have no class."""
+    contested: int = 0
+    """In shapes of several classes; they have that of the last one."""
+
+
 class Labels:
     """A class raster (one band of codes, or of palette entries) or a colour mask (three bands), with its legend.
 
@@ -45,6 +55,7 @@ class Labels:
         self.scene = Scene(source)
         self.grid = self.scene.grid
         self.name = self.scene.name
+        self.block_shape, self.sequential = self.scene.block_shape, self.scene.sequential
         if len(self.scene.bands) not in (1, 3):
             number = len(self.scene.bands)
             raise InputError(f"{self.name}: labels have one band of codes or three of colours, not {number}")
@@ -67,14 +78,14 @@ class Labels:
         index, _ = self.read_counted(window)
         return index if shape is None else nearest(index, shape)
 
-    def read_values(self, window: Window | None = None) -> tuple[np.ndarray, int]:
-        """(H, W) uint8 values of a window (default: all), and the number of pixels of an undefined colour.
+    def read_values(self, window: Window | None = None) -> tuple[np.ndarray, Flaws]:
+        """(H, W) uint8 values of a window (default: all), and the number of pixels with a flaw.
 
         ``value_classes`` tells their classes: of a raster of uint8 codes without a mask these are the codes themselves,
         so that counting need not decode each pixel. Raises InputError.
         """
         if self._values_are_read:
-            return self.scene.read_values(window)[0], 0
+            return self.scene.read_values(window)[0], Flaws()
         return self.read_counted(window)
 
     def require_known(self, counts: np.ndarray) -> None:
@@ -88,18 +99,19 @@ class Labels:
             else:
                 self._decode_palette(values, np.ones(len(values), bool))
 
-    def read_counted(self, window: Window | None = None) -> tuple[np.ndarray, int]:
-        """As ``read`` at the raster's own resolution, with the number of pixels of an undefined colour."""
+    def read_counted(self, window: Window | None = None) -> tuple[np.ndarray, Flaws]:
+        """As ``read`` at the raster's own resolution, with the number of pixels with a flaw."""
         pixels, valid = self.scene.read(window)
         if len(pixels) == 3:
             if pixels.dtype != np.uint8:
                 raise InputError(f"{self.name}: a colour mask is uint8, not {pixels.dtype}")
             if self.legend.rgb_threshold is not None:
                 _require_mask(pixels, self.name)
-            return self.legend.decode_rgb(pixels, valid, self.name)
+            index, undefined = self.legend.decode_rgb(pixels, valid, self.name)
+            return index, Flaws(undefined)
         if self._palette is not None:
-            return self._decode_palette(pixels[0], valid), 0
-        return self.legend.decode(pixels[0], valid, self.name), 0
+            return self._decode_palette(pixels[0], valid), Flaws()
+        return self.legend.decode(pixels[0], valid, self.name), Flaws()
 
     def _classes_of_values(self) -> np.ndarray:
         if not self._values_are_read:

@@ -14,11 +14,12 @@ from affine import Affine
 
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
-from geoseg.raster.bands import Band, same_name
+from geoseg.raster.bands import ALPHA, Band, same_name
 from geoseg.raster.resample import area
 from geoseg.raster.scene import NodataRule, Scene, SceneLike, window_in
 from geoseg.source import Source
 
+COLOURS = {"red", "green", "blue"}
 OPEN = 16
 """Files that each reading thread keeps open."""
 TOLERANCE = 0.1
@@ -174,6 +175,12 @@ def _place(scene: Scene, first: Scene) -> tuple[int, int]:
     if differing := [(other, name) for other, name in names if other and name and not same_name(other, name)]:
         other, name = differing[0]
         raise InputError(f"{scene.name}: has a band {other} where {first.name} has {name}; choose with --bands by name")
+    for number, *pair in zip(scene.bands, scene.colours, first.colours, strict=True):
+        if pair[0] != pair[1] and (ALPHA in pair or COLOURS.issuperset(pair)):
+            raise InputError(
+                f"{scene.name}: band {number} is {pair[0]}, in {first.name} {pair[1]}; bring the bands into one "
+                "order, for example with gdal_translate -b, or mark them alike with gdal_edit.py -colorinterp_N"
+            )
     if scene.grid.crs != first.grid.crs:
         theirs, ours = (grid.crs.to_string() if grid.crs else "no CRS" for grid in (scene.grid, first.grid))
         raise GridMismatch(f"{scene.name}: is in {theirs}, {first.name} in {ours}; {_remedy(first)}")

@@ -31,3 +31,11 @@ class Projection:
         found = np.array(self._transformer.transform(x, y))
         found[:, ~np.isfinite(found).all(0)] = np.nan
         return found[0], found[1]
+
+    def bounds(self, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) in the target of a rectangle in the source, whose edges may be curves there.
+
+        Left is larger than right where the target is in degrees and the rectangle crosses the antimeridian; not finite
+        where there are no coordinates.
+        """
+        return self._transformer.transform_bounds(*bounds)

@@ -18,9 +18,11 @@ from geoseg.legend import NO_CLASS
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import nearest_positions
 from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import open_labels
 from geoseg.scoring.alignment import align
 from geoseg.scoring.inputs import MASK_SUFFIXES
 from geoseg.scoring.joining import JoinedLegends
+from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
 from geoseg.source import Source
 
@@ -67,7 +69,8 @@ class View:
 
 def worst_scenes(report: Report, most: int) -> list[Place]:
     """Scenes by their own mean IoU, lowest first."""
-    scored = [Place(truth, None, matrix) for truth, matrix in report.matrices.items() if matrix.total]
+    shown = {truth: pair for truth, pair in report.pairs.items() if not pair.pointwise}
+    scored = [Place(truth, None, pair.matrix) for truth, pair in shown.items() if pair.matrix.total]
     return sorted(scored, key=lambda place: (place.matrix.mean_iou(), place.truth))[:most]
 
 
@@ -80,7 +83,7 @@ def worst_windows(report: Report, most: int) -> list[Place]:
 
 def _worst_of(report: Report, truth: str) -> list[Place]:
     blocks = report.pairs[truth].blocks
-    if blocks is None:
+    if blocks is None or report.pairs[truth].pointwise:
         return []
     matrices = zip(blocks.windows, blocks.matrices(report.legend.ignored), strict=True)
     places = (Place(truth, window, matrix) for window, matrix in matrices)
@@ -96,13 +99,21 @@ def read_views(report: Report, places: list[Place], side: int, images: Source | 
 
     Args:
         images: the one image of a single pair, or a folder of images with the truths' stems; None looks beside the
-            truths, in the layouts of data folders.
+            truths, in the layouts of data folders. Of a vector truth of several maps it is the maps' stems.
     """
     legends = report.joined or JoinedLegends.of_one(report.legend)
     for place in places:
         pair = report.pairs[place.truth]
         prediction, truth = pair.sources or (Source.of(pair.prediction), Source.of(place.truth))
-        yield _read(place, prediction, truth, legends, side, find_image(truth, images))
+        yield _read(place, pair, prediction, truth, legends, side, _image_of(pair, prediction, truth, images))
+
+
+def _image_of(pair: Pair, prediction: Source, truth: Source, images: Source | None) -> Source | None:
+    if pair.field is None or Path(truth).parent.name == "labels":
+        return find_image(truth, images)
+    # One file for all scenes lies beside the images' folder and has none of their stems.
+    beside = Path(truth).with_name("labels") / prediction.filename
+    return find_image(truth.at(beside), images)
 
 
 def find_image(truth: Source, images: Source | None) -> Source | None:
@@ -138,10 +149,11 @@ def _of_stem(asked: Source, folder: Path, stem: str) -> Source | None:
 
 
 def _read(
-    place: Place, prediction: Source, truth: Source, legends: JoinedLegends, side: int, image: Source | None
+    place: Place, pair: Pair, prediction: Source, truth: Source, legends: JoinedLegends, side: int, image: Source | None
 ) -> View:
     with ExitStack() as opened:
-        maps, truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
+        maps = Labels(prediction, legends.prediction)
+        truths = open_labels(truth, legends.truth, maps.scene, pair.field)
         opened.callback(maps.close)
         opened.callback(truths.close)
         alignment = align(maps.grid, truths.grid, maps.name, truths.name)
@@ -151,7 +163,7 @@ def _read(
             for own in (legends.scored_truth, legends.scored_prediction)
         )
         parts = []
-        for strip, rows, cols in _strips(window, fitting(window.shape, side), truths.scene.block_shape[0]):
+        for strip, rows, cols in _strips(window, fitting(window.shape, side), truths.block_shape[0]):
             index, inside = alignment.read(maps, strip)
             known = truth_classes[truths.read(strip)[rows, cols]]
             parts.append((known, map_classes[index[rows, cols]], inside[rows, cols]))

@@ -80,6 +80,8 @@ def _page(report: Report, images: Source | None) -> str:
         require_images(images, len(report.pairs) > 1)
     places = worst_scenes(report, SCENES), worst_windows(report, WINDOWS)
     views, missing = ([], []), ""
+    if all(pair.pointwise for pair in report.pairs.values()):
+        missing = "no pictures: the truth is points, and each is a single pixel"
     try:
         views = tuple(list(read_views(report, some, PANEL, images)) for some in places)
     except GeosegError as error:

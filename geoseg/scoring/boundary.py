@@ -32,26 +32,31 @@ class BoundaryCounts:
     """(K,) int64 pixels that lie near the class's border, and in the class, in both."""
     union: np.ndarray
     """(K,) int64 pixels that do so in at least one of the two."""
+    truth: np.ndarray
+    """(K,) int64 pixels that do so in the truth."""
 
     @classmethod
     def empty(cls, distance: float, pixel_size: PixelSize, classes: int) -> BoundaryCounts:
         """Counts of zero for ``classes`` classes."""
         zeros = np.zeros(classes, np.int64)
-        return cls(distance, "px" if pixel_size is None else "m", zeros, zeros)
+        return cls(distance, "px" if pixel_size is None else "m", zeros, zeros, zeros)
 
     def __add__(self, other: BoundaryCounts) -> BoundaryCounts:
         if self._what != other._what:
             raise InputError("boundary counts of different distances or legends do not add")
-        union = self.union + other.union
-        return BoundaryCounts(self.distance, self.unit, self.intersection + other.intersection, union)
+        pairs = zip(self._counts, other._counts, strict=True)
+        return BoundaryCounts(self.distance, self.unit, *(mine + theirs for mine, theirs in pairs))
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, BoundaryCounts)
             and self._what == other._what
-            and np.array_equal(self.intersection, other.intersection)
-            and np.array_equal(self.union, other.union)
+            and all(np.array_equal(mine, theirs) for mine, theirs in zip(self._counts, other._counts, strict=True))
         )
+
+    @property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.intersection, self.union, self.truth
 
     @property
     def _what(self) -> tuple[float, str, int]:
@@ -119,9 +124,10 @@ def count_boundary(
     of_truth = _border_band(np.where(scored, truth, NO_CLASS), half_widths, classes)[inner.slices]
     of_map = _border_band(np.where(scored, prediction, NO_CLASS), half_widths, classes)[inner.slices]
     intersection = _sizes(of_truth[of_truth == of_map], classes)
-    union = _sizes(of_truth, classes) + _sizes(of_map, classes) - intersection
+    in_truth = _sizes(of_truth, classes)
+    union = in_truth + _sizes(of_map, classes) - intersection
     union[list(ignored)] = 0
-    return BoundaryCounts(distance, "px" if pixel_size is None else "m", intersection, union)
+    return BoundaryCounts(distance, "px" if pixel_size is None else "m", intersection, union, in_truth)
 
 
 def _sizes(index: np.ndarray, classes: int) -> np.ndarray:

@@ -153,6 +153,8 @@ def compare(
     *,
     prediction_legend: Legend | str | Path | None = None,
     mapping: str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
@@ -164,6 +166,7 @@ def compare(
     Args:
         first, second, truth, legend: maps A and B, and the rest, as geoseg.score takes them.
         prediction_legend, mapping: as geoseg.score takes them, of both maps.
+        label_field, label_layer: as geoseg.score takes them, of the truth.
         draws: resamples of the scenes, and exchanges of the test, >= 1000.
         seed: of both.
         level: share of the resamples inside an interval.
@@ -175,9 +178,10 @@ def compare(
     resampling = Resampling(draws, seed, level, block)
     joining = {"prediction_legend": prediction_legend, "mapping": mapping}
     joined = any(part is not None for part in joining.values())
-    a = score(first, truth, legend, block=block, progress=progress, **joining)
+    how = joining | {"label_field": label_field, "label_layer": label_layer, "block": block, "progress": progress}
+    a = score(first, truth, legend, **how)
     # Legends that are joined end in the truth's classes; else what was found for A holds for B.
-    b = score(second, truth, legend if joined else a.legend, block=block, progress=progress, **joining)
+    b = score(second, truth, legend if joined else a.legend, **how)
     names = str(Source.of(first)), str(Source.of(second))
     notes = tuple(f"{letter}: {note}" for letter, report in (("A", a), ("B", b)) for note in report.notes)
     return compare_matrices(_units(a, block), _units(b, block), a.legend, names, resampling, notes)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from geoseg.class_values import ClassValues
 from geoseg.errors import InputError
 from geoseg.legend import NO_CLASS, Legend
-from geoseg.points import SamplePoints, is_empty, one_spelling, read_points, read_table
+from geoseg.points import SamplePoints, read_points, read_table
 from geoseg.scoring.area import AreaEstimates, olofsson_2014, stehman_2014
 from geoseg.scoring.design import KEY, REFERENCE
 from geoseg.scoring.strata import ClassMap
@@ -21,8 +21,6 @@ SIZES = "area_ha", "pixels"
 """Columns of a table of counts that say how large the map's classes are."""
 SUMS = "total", "sum"
 """What people call rows and columns of a table that are no class."""
-LISTED = 8
-"""Values that a message lists at most."""
 
 
 def estimate_areas(
@@ -111,46 +109,8 @@ def reference_classes(points: SamplePoints, field: str, strata: ClassMap) -> np.
 
     Raises InputError that lists labels which are no class.
     """
-    labels, values = _Labels.of(strata), points.column(field)
-    numbers = [labels.number(value) for value in values]
-    unknown = sorted({str(value).strip() for value, number in zip(values, numbers, strict=True) if number is None})
-    if unknown:
-        listed = ", ".join(repr(label) for label in unknown[:LISTED]) + (", ..." if len(unknown) > LISTED else "")
-        raise InputError(
-            f"{points.name}: column {field!r} holds {listed}: no class of the legend {strata.legend.name!r} "
-            f"({', '.join(strata.classes)}), by name or by code"
-        )
-    return np.array(numbers, int)
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """What the labels of a sample mean."""
-
-    exact: dict[str, int]
-    """Stratum numbers by code and by name; a name that looks like another's code is a name. Ignored: NO_CLASS."""
-    folded: dict[str, int]
-    """Likewise by name without regard to case, where it is then still one class's."""
-
-    @classmethod
-    def of(cls, strata: ClassMap) -> _Labels:
-        """Of the classes of a map and of what its legend ignores."""
-        legend, numbers = strata.legend, dict(zip(strata.classes, range(len(strata.classes)), strict=True))
-        names = {name: numbers.get(name, NO_CLASS) for name in legend.names}
-        codes = {str(code): NO_CLASS for code in legend.ignore}
-        codes |= {str(code): k for k, code in enumerate(strata.codes)}
-        times = Counter(name.casefold() for name in names)
-        folded = {name.casefold(): k for name, k in names.items() if times[name.casefold()] == 1}
-        return cls(codes | names, folded)
-
-    def number(self, value: object) -> int | None:
-        """Stratum number of a label; NO_CLASS without one, or ignored; None for what is no class."""
-        text = str(value).strip()
-        if isinstance(value, str) and text in self.exact:
-            return self.exact[text]
-        if is_empty(value):
-            return NO_CLASS
-        return self.exact.get(one_spelling(value), self.folded.get(text.casefold()))
+    values = ClassValues.of(strata.legend).indices(points.column(field), f"{points.name}: column {field!r}")
+    return strata.numbers[values].astype(int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +131,10 @@ class _Seen:
         """True where nothing says that the points were drawn from anything else than this map's classes."""
         if field not in self.points.columns:
             return True
-        labels = _Labels.of(strata)
+        classes = ClassValues.of(strata.legend)
+        drawn = [classes.index(value) for value in self.points.column(field)]
         # What is no class of this map (None) equals none of its numbers.
-        drawn = np.array([labels.number(value) for value in self.points.column(field)], object)
+        drawn = np.array([index if index is None else int(strata.numbers[index]) for index in drawn], object)
         sizes = "stratum_pixels" in self.points.columns
         same = not sizes or (self.points.numbers("stratum_pixels") == self.pixels[self.mapped]).all()
         return bool((drawn == self.mapped).all() and same)

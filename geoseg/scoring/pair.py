@@ -9,6 +9,7 @@ import numpy as np
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.grid import Window
+from geoseg.raster.features import LabelField
 from geoseg.scoring.boundary import BoundaryCounts
 from geoseg.scoring.calibration import Reliability
 from geoseg.source import Source
@@ -57,6 +58,8 @@ class Pair:
     """Pixels of a class of the truth that lie outside of it, and are left out."""
     undefined: int = 0
     """Truth pixels of a colour that is no class, left out."""
+    contested: int = 0
+    """Truth pixels in shapes of several classes; they count to that of the last one."""
     unlabelled: int = 0
     """Other truth pixels in the map's extent without a class or of an ignored one, left out."""
     unpredicted: int = 0
@@ -73,6 +76,12 @@ class Pair:
     """What the map's own tags tell of how it was made."""
     sources: tuple[Source, Source] | None = None
     """Where map and truth were read from; None where they were not read."""
+    file: str = ""
+    """Of the truth, where it is not what the truth is called: several maps have one vector file."""
+    field: LabelField | None = None
+    """Where in a vector file of truth the classes are."""
+    pointwise: bool = False
+    """True where the truth is points: single pixels that no picture shows."""
 
     def without_missing(self) -> Pair:
         """The same pair with the truth that has no prediction left out."""

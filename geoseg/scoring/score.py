@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from tqdm import tqdm
 import geoseg
 from geoseg.errors import InputError, UsageError
 from geoseg.legend import Legend
+from geoseg.raster.features import LabelField, is_vector
 from geoseg.scoring.averages import AVERAGES
-from geoseg.scoring.inputs import find_pairs, find_scores, resolve_legends
+from geoseg.scoring.inputs import find_pairs, find_scores, look_at_vectors, resolve_legends, truth_names
 from geoseg.scoring.intervals import Intervals, Resampling, bootstrap
 from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
@@ -30,6 +31,8 @@ def score(
     *,
     prediction_legend: Legend | str | Path | None = None,
     mapping: str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     ignore_missing: bool = False,
     average: str = "pooled",
     boundary: float | None = None,
@@ -45,12 +48,15 @@ def score(
 
     Args:
         prediction, truth: class rasters (codes or palettes) or colour masks by path or URL, or two folders of them; or
-            Sources, which say what may be opened.
+            Sources, which say what may be opened. The truth may be polygons or points, too: a vector file, one for all
+            maps of a folder, or a folder of them.
         legend: the truth's legend, its name, or its file. None takes the one in the rasters' own tags, else
             DeepGlobe's.
         prediction_legend: the map's where it is another; needs ``mapping``. None: the one in the map's tags, else
             ``legend``.
         mapping: a JSON file that joins two legends (``read_mapping`` explains it).
+        label_field: of a vector truth, the field with the classes, by name or code; None: the only one, or "reference".
+        label_layer: of a vector truth, the layer; None: the only one.
         ignore_missing: leave out truth pixels without a prediction, which else count as missed.
         average: which of averages.AVERAGES the report's ``iou`` and ``mean_iou`` are; all of them are in it.
         boundary: count Boundary IoU too, at that distance in metres (in pixels where truths have no place on Earth).
@@ -61,8 +67,9 @@ def score(
         details: keep a matrix for each of some windows, so that an .html report shows where the map is worst. Intervals
             stay those of scenes; it takes up to twice the time.
 
-    Every scored truth pixel counts once, on the truth's grid. Raises InputError: unreadable, not alignable, codes or
-    colours that are not the legend's.
+    Every scored truth pixel counts once, on the truth's grid; that of polygons and points is the map's own, and what
+    they do not cover is not scored. Raises InputError: unreadable, not alignable, codes, colours or values of a field
+    that are not the legend's; UsageError for a field or layer of a raster.
     """
     if average not in AVERAGES:
         raise UsageError(f"no average {average!r}; there are {', '.join(AVERAGES)}")
@@ -70,15 +77,21 @@ def score(
     prediction, truth = Source.of(prediction), Source.of(truth)
     pairs, notes = find_pairs(prediction, truth)
     legends, said = resolve_legends(pairs[0], legend, prediction_legend, mapping)
-    rules = Rules(legends, ignore_missing, block, boundary, details)
+    field = LabelField.asked(label_field, label_layer)
+    pairs, more = look_at_vectors(pairs, legends.truth, field)
+    rules = Rules(legends, ignore_missing, block, boundary, field, details)
     scores_of = find_scores(Source.of(scores), pairs) if scores is not None else {}
     found: dict[str, Pair] = {}
     alone = len(pairs) == 1
-    for pair in tqdm(pairs, unit="pair", disable=not progress or alone, leave=False):
-        name = str(pair[1])
-        found[name] = score_pair(*pair, rules, scores_of.get(pair[0]), progress and alone)
+    names = dict(zip(truth_names(pairs), pairs, strict=True))
+    for name in tqdm(names, unit="pair", disable=not progress or alone, leave=False):
+        map_path, truth_path = names[name]
+        pair = score_pair(map_path, truth_path, rules, scores_of.get(map_path), progress and alone)
+        found[name] = pair if name == str(truth_path) else replace(pair, file=str(truth_path))
         _require_one_unit(found, name)
-    notes = (*notes, *said, *_notes(found))
+    if boundary is not None and any(is_vector(truth_path) for _, truth_path in pairs):
+        _require_borders(found)
+    notes = (*notes, *said, *more, *_notes(found))
     intervals = None if resampling is None else _intervals(found, legends.legend, resampling)
     provenance = {"prediction": str(prediction), "truth": str(truth), "legend": legends.legend.name} | versions()
     return Report(legends.legend, found, notes, average, intervals, provenance, legends)
@@ -90,6 +103,15 @@ def _require_one_unit(pairs: dict[str, Pair], latest: str) -> None:
         raise InputError(
             f"{latest}: boundary distances are in {boundary.unit} there, and in {first.unit} in {next(iter(pairs))}; "
             "score scenes with and without a place on Earth apart"
+        )
+
+
+def _require_borders(pairs: dict[str, Pair]) -> None:
+    """Shapes that stand apart show no border that a map could be compared with."""
+    if not any(pair.boundary.truth.any() for pair in pairs.values()):
+        raise InputError(
+            f"{next(iter(pairs))}: no two of its polygons of different classes touch, so it shows no border between "
+            "classes; leave --boundary out"
         )
 
 
@@ -121,4 +143,8 @@ def _notes(pairs: dict[str, Pair]) -> list[str]:
             )
         if pair.undefined:
             notes.append(f"{truth}: {pair.undefined} pixels of a colour that is no class, ignored")
+        if pair.contested:
+            notes.append(
+                f"{truth}: {pair.contested} pixels lie in shapes of several classes; the last one in the file counts"
+            )
     return notes

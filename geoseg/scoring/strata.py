@@ -39,6 +39,9 @@ class ClassMap:
         scored = [legend.classes[index] for index in legend.scored]
         self.classes = tuple(c.name for c in scored)
         self.codes = tuple(c.code for c in scored)
+        self.numbers = np.full(256, NO_CLASS, np.uint8)
+        """(256,) the stratum number of each class index, NO_CLASS for ignored classes and for none."""
+        self.numbers[list(legend.scored)] = range(len(self.classes))
         if self.tally().hectares is None:
             raise InputError(
                 f"{self.name}: {self.grid} has no place on Earth, hence no areas: give it a CRS and a transform "
@@ -57,9 +60,7 @@ class ClassMap:
 
     def windows(self, doing: str) -> Iterator[tuple[Window, np.ndarray]]:
         """Windows that may hold data, row-major, with (H, W) uint8 stratum numbers; NO_CLASS where there is none."""
-        table = np.full(256, NO_CLASS, np.uint8)
-        table[list(self.legend.scored)] = range(len(self.classes))
         every = blocks(self.grid.shape, WINDOW)
         for window in tqdm(every, desc=doing, unit="window", disable=not self.progress, leave=False):
             if self.labels.scene.has_data(window):
-                yield window, table[self.labels.read(window)]
+                yield window, self.numbers[self.labels.read(window)]

@@ -19,9 +19,11 @@ from geoseg.errors import GridMismatch, UsageError
 from geoseg.grid import Window
 from geoseg.legend import NO_CLASS
 from geoseg.raster.areas import AreaTally
-from geoseg.raster.labels import Labels
-from geoseg.raster.scene import Scene, reader_count
+from geoseg.raster.features import LabelField
+from geoseg.raster.labels import Flaws, Labels
+from geoseg.raster.scene import SceneLike, reader_count
 from geoseg.raster.scores import ScoresRaster
+from geoseg.raster.vector_labels import AnyLabels, VectorLabels, open_labels
 from geoseg.scoring.alignment import align, mismatch
 from geoseg.scoring.boundary import BoundaryCounts, count_boundary, halo
 from geoseg.scoring.calibration import Reliability
@@ -36,6 +38,7 @@ WINDOW = 2048
 pixels. A few tens of MB whatever the rasters' size."""
 MOST_DETAIL = 512
 """Side in truth pixels of the largest windows that a report shows; smaller ones would cost more to count."""
+BURNT = "vector truth burnt onto the map's own grid, each pixel by its centre"
 PROVENANCE_TAGS = ("GEOSEG_VERSION", "GEOSEG_MODEL", "GEOSEG_MODEL_SHA256", "GEOSEG_INPUT", "GEOSEG_SETTINGS")
 """Tags in which a map tells how it was made."""
 
@@ -50,7 +53,8 @@ class Rules:
     """Side in truth pixels of the blocks whose matrices are kept, None for none."""
     boundary: float | None = None
     """Distance of Boundary IoU in metres (pixels, where the truth has no place on Earth), None for none."""
-
+    field: LabelField | None = None
+    """Where in vector files of truth the classes are."""
     details: bool = False
     """Keep matrices of blocks where no side is given, too: of some that make a picture each."""
 
@@ -71,8 +75,8 @@ class Piece(NamedTuple):
     """Pixels that lie in the prediction's extent."""
     outside: int
     """Pixels of a class of the truth that do not, and are left out."""
-    undefined: int
-    """Pixels of the truth of a colour that is no class."""
+    flaws: Flaws
+    """Of the truth."""
     boundary: BoundaryCounts | None = None
     reliability: Reliability | None = None
 
@@ -92,7 +96,7 @@ def score_pair(
             tqdm(total=height * width, unit="px", unit_scale=True, disable=not progress, leave=False)
         )
         tally = Tally(reader)
-        windows = compared_windows(reader.truths.scene)
+        windows = compared_windows(reader.truths)
         for piece in read_ahead(readers, (partial(reader.read, window) for window in windows), depth=2):
             tally.add(piece)
             bar.update(piece.window.area)
@@ -108,9 +112,13 @@ class PairReader:
     def __init__(self, prediction: Source, truth: Source, rules: Rules, scores: Source | None = None) -> None:
         legends = rules.legends
         self.legend = legends.legend
-        self.maps, self.truths = Labels(prediction, legends.prediction), Labels(truth, legends.truth)
+        self.maps = Labels(prediction, legends.prediction)
+        self.truths = open_labels(truth, legends.truth, self.maps.scene, rules.field)
         for labels in (self.maps, self.truths):
-            require_own_legend(labels)
+            if isinstance(labels, Labels):
+                require_own_legend(labels)
+            else:
+                _require_shapes(labels, self.maps, rules)
         self.alignment = align(self.maps.grid, self.truths.grid, self.maps.name, self.truths.name)
         if rules.details and rules.block is None:
             rules = replace(rules, block=detail_side(self.truths.grid.shape))
@@ -125,7 +133,7 @@ class PairReader:
     @property
     def threads(self) -> int:
         """How many may read."""
-        return reader_count(self.maps.scene, self.truths.scene)
+        return reader_count(self.maps, self.truths)
 
     def read(self, window: Window) -> Piece:
         """A window of the truth and what lies over it: values where both have the same pixels, else class indices."""
@@ -148,12 +156,12 @@ class PairReader:
 
     def _read_values(self, window: Window) -> Piece:
         if self.alignment.pixel_by_pixel:
-            truth, undefined = self.truths.read_values(window)
-            return Piece(window, truth, self.maps.read_values(window)[0], window.area, 0, undefined)
+            truth, flaws = self.truths.read_values(window)
+            return Piece(window, truth, self.maps.read_values(window)[0], window.area, 0, flaws)
         index, inside = self.alignment.read(self.maps, window)
-        truth, undefined = self.truths.read_counted(window)
+        truth, flaws = self.truths.read_counted(window)
         outside = int(((truth != NO_CLASS) & ~inside).sum())
-        return Piece(window, np.where(inside, truth, NO_CLASS), index, int(inside.sum()), outside, undefined)
+        return Piece(window, np.where(inside, truth, NO_CLASS), index, int(inside.sum()), outside, flaws)
 
     def _indices(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) uint8 scored class indices of truth and prediction; values that are no class become NO_CLASS, as the
@@ -205,13 +213,14 @@ class Tally:
         self._blocks: dict[tuple[int, int], np.ndarray] = {}
         self._boundary: BoundaryCounts | None = None
         self._reliability: Reliability | None = None
-        self._inside = self._outside = self._undefined = 0
+        self._inside = self._outside = self._undefined = self._contested = 0
 
     def add(self, piece: Piece) -> None:
         """Count a piece; raises InputError for values that are no class."""
         self._inside += piece.inside
         self._outside += piece.outside
-        self._undefined += piece.undefined
+        self._undefined += piece.flaws.undefined
+        self._contested += piece.flaws.contested
         self._boundary = _sum(self._boundary, piece.boundary)
         self._reliability = _sum(self._reliability, piece.reliability)
         for window in cut(piece.window, self._block):
@@ -227,14 +236,16 @@ class Tally:
         if not self._inside:
             raise GridMismatch(mismatch(maps.grid, truths.grid, maps.name, truths.name, "share no ground"))
         matrix = ConfusionMatrix(self._counts, self._legend.ignored)
+        burnt = isinstance(truths, VectorLabels)
         pair = Pair(
             maps.name,
             matrix,
-            alignment.message,
+            BURNT if burnt else alignment.message,
             alignment.note,
             overlap=self._inside / math.prod(truths.grid.shape),
             outside=self._outside,
             undefined=self._undefined,
+            contested=self._contested,
             # Where in a warped window an undefined colour stands is not known: it may lie outside.
             unlabelled=max(self._inside - matrix.total - self._undefined, 0),
             hectares=None if self._areas.hectares is None else self._hectares,
@@ -242,7 +253,9 @@ class Tally:
             boundary=self._boundary,
             reliability=self._reliability,
             provenance={name: value for name, value in maps.scene.tags.items() if name in PROVENANCE_TAGS},
-            sources=(maps.scene.source, truths.scene.source),
+            sources=(maps.scene.source, Source.of(truths.path) if burnt else truths.scene.source),
+            field=truths.field if burnt else None,
+            pointwise=burnt and not len(truths.shapes.edges.shape),
         )
         return pair.without_missing() if self._reader.rules.ignore_missing else pair
 
@@ -297,7 +310,15 @@ def _sum(total, part):
     return part if total is None else total + part
 
 
-def compared_windows(truth: Scene) -> list[Window]:
+def _require_shapes(truths: VectorLabels, maps: Labels, rules: Rules) -> None:
+    """Raise where nothing of a vector file lies on a map, or where it has no borders to compare."""
+    if not len(truths.shapes):
+        raise GridMismatch(f"{truths.name}: nothing of it lies on {maps.name} ({maps.grid}); is its CRS right?")
+    if rules.boundary is not None and len(truths.points):
+        raise UsageError(f"{truths.name}: holds points, which have no borders; leave --boundary out")
+
+
+def compared_windows(truth: AnyLabels | SceneLike) -> list[Window]:
     """Windows that cover the truth, row-major."""
     height, width = truth.grid.shape
     if truth.sequential or truth.block_shape[1] >= width:

@@ -110,5 +110,6 @@ def _what_must_not_change(config: dict[str, Any]) -> dict[str, Any]:
         free |= {"epochs", "steps"}
     settings = {key: value for key, value in asked.to_dict().items() if key not in free}
     same = {key: value for key, value in config.items() if key != "provenance"}
-    kept = same | settings | {"split": trained["data"]["split_sha256"], "precision": trained.get("precision")}
+    data = {"split": trained["data"]["split_sha256"], "labels": trained["data"].get("labels")}
+    kept = same | settings | data | {"precision": trained.get("precision")}
     return json.loads(json.dumps(kept))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,19 @@ import torch
 import geoseg
 from geoseg.datasets.dataset import Dataset, Pair
 from geoseg.datasets.overlap import overlapping
+from geoseg.datasets.samples import LabelledScene
 from geoseg.datasets.splits import Split
 from geoseg.datasets.survey import Survey
 from geoseg.grid import Grid
 from geoseg.prediction.ground import unlike
 from geoseg.raster.scene import Scene
+from geoseg.raster.vector_labels import VectorLabels, remarks
 from geoseg.training.settings import TrainingSettings
 
 log = logging.getLogger("geoseg")
+
+SPARSE = 0.05
+"""Share of pixels with a class below which most windows at random places show few or none."""
 
 
 def training_record(
@@ -38,12 +45,20 @@ def training_record(
             "split": split.rule,
             "scenes": scenes,
             "split_sha256": split.digest,
-        },
+        }
+        | ({"labels": asdict(dataset.field)} if dataset.field else {}),
         "class_shares": dict(zip(names, found.shares.round(6).tolist(), strict=True)),
         "class_weights": dict(zip(names, weights.round(6).tolist(), strict=True)),
         "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__, "timm": timm.__version__}
         | {"rasterio": rasterio.__version__},
     }
+
+
+def say_of_features(dataset: Dataset, scenes: Iterable[LabelledScene]) -> None:
+    """Log what of the scenes' own vector files was mended, left out or lies outside; of a file of all it was said."""
+    if not dataset.shares_labels:
+        for remark in remarks(scene.labels for scene in scenes if isinstance(scene.labels, VectorLabels)):
+            log.warning(remark)
 
 
 def say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
@@ -58,6 +73,12 @@ def say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:
         log.warning("no training pixel is %s: the model cannot learn it", ", ".join(never))
     if found.undefined:
         log.warning("%d training pixels have a colour that is no class; they are ignored", found.undefined)
+    if found.contested:
+        log.warning("%d training pixels lie in shapes of several classes; the last one counts", found.contested)
+    if empty := int((found.scene_counts.sum(1) == 0).sum()):
+        log.warning("%d of %d training scenes hold no label", empty, len(found.scene_counts))
+    if (share := found.counts.sum() / (found.counts.sum() + found.without_class)) < SPARSE:
+        log.info("%.2g %% of the training pixels have a class; --window with --balance-crops looks there", 100 * share)
     if not split.val:
         log.warning("the split has no validation scenes: the model is that of the last epoch")
 

@@ -38,6 +38,7 @@ from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.bands import Band
+from geoseg.raster.features import LabelField
 from geoseg.source import Source
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
@@ -45,7 +46,13 @@ from geoseg.training.interruption import Interruption
 from geoseg.training.losses import LossSum, Objective
 from geoseg.training.optimiser import MovingAverage, build_optimiser, set_rate
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
-from geoseg.training.record import say_what_was_found, training_record, warn_of_overlaps, warn_of_resolutions
+from geoseg.training.record import (
+    say_of_features,
+    say_what_was_found,
+    training_record,
+    warn_of_overlaps,
+    warn_of_resolutions,
+)
 from geoseg.training.run import Run
 from geoseg.training.scaling import choose_scaling, fill_of, scaling_of, stretches_of
 from geoseg.training.scenes import common_names, open_scenes
@@ -68,6 +75,8 @@ def train(
     setting: str | None = None,
     preset: str | None = None,
     legend: Legend | str | Path | None = None,
+    label_field: str | None = None,
+    label_layer: str | None = None,
     bands: Sequence[Band] | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -84,6 +93,8 @@ def train(
         setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
             and override it.
         preset: "recommended" in place of a setting (docs/training.md).
+        label_field: of labels in vector files, the field with the classes; None: the only one, or "reference".
+        label_layer: the layer; None: the only one.
         bands: of the images, numbers from 1 or names; None takes all but alpha.
         resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
             and where the schedule does not depend on them the epochs or steps, may be given anew.
@@ -97,12 +108,13 @@ def train(
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError; KeyboardInterrupt after
     SIGINT or SIGTERM, when the step in progress is made and kept.
     """
-    resumption = resume_command(data, legend, bands, device, precision, cache)
+    field = LabelField.asked(label_field, label_layer)
+    resumption = resume_command(data, legend, bands, device, precision, cache, field)
     with joined(device) as (processes, device):
         root, said = resolve_data(data) if processes.first else (Source.of(data or "."), "")
         root = root.at(processes.agree(os.fspath(root)))
         log.info(said)
-        dataset = open_dataset(root, legend)
+        dataset = open_dataset(root, legend, field)
         length_given = resume or options.get("epochs") or options.get("steps")
         if data is None and dataset.synthetic and not length_given:
             options["epochs"] = SAMPLE_EPOCHS
@@ -141,9 +153,11 @@ def resume_command(
     device: str,
     precision: str,
     cache: str | Path | None = None,
+    field: LabelField | None = None,
 ) -> str:
     """The command that goes on with a run, less its folder; what the run's own record tells is left out."""
     given = {"--legend": legend if isinstance(legend, str | Path) else None}
+    given |= {"--label-field": field.name, "--label-layer": field.layer} if field else {}
     given |= {"--bands": ",".join(map(str, bands)) if bands else None}
     given |= {"--device": device, "--precision": precision, "--cache": cache}
     words = [] if data is None else [str(data), *Source.of(data).policy.options]
@@ -193,6 +207,7 @@ class Trainer:
         """Open the scenes, look through the training part, build the segmenter."""
         torch_device = resolve_device(device)
         scenes = open_scenes(split, dataset.legend, bands)
+        say_of_features(dataset, [*scenes["train"], *scenes["val"]])
         settings, framing = resolve_framing(settings, scenes["train"])
         # Before the long look through the scenes: these fail where weights or classes are missing or a name is wrong.
         if settings.oversample:

@@ -47,6 +47,13 @@ def test_the_recipe_keeps_its_own_name_and_values_but_for_lengths() -> None:
     assert settings(steps=9)["recommended"].steps == 9
 
 
+@pytest.mark.parametrize("options", [{"scale": (0, 3000)}, {"scaling": "percentile", "percentiles": (1, 99)}])
+def test_how_pixels_are_scaled_is_every_row_s(options: dict[str, Any]) -> None:
+    rows = settings(**options)
+    assert len({(row.scaling_kind, row.scale, row.percentiles) for row in rows.values()}) == 1
+    assert rows["recommended"].scaling_kind is not None and not_of_presets(options) == []
+
+
 def test_a_random_encoder_learns_at_the_rate_of_the_rest() -> None:
     random, from_file = (settings(encoder_weights=weights)["recommended"] for weights in ("none", "a.safetensors"))
     assert (random.encoder_weights, random.encoder_lr) == ("none", OWN.lr)

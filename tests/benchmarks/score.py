@@ -100,7 +100,7 @@ def cost(call: Callable[[], object]) -> tuple[float, float]:
 def read_threaded(truth: str, prediction: str) -> None:
     """Read both rasters as scoring does, and do nothing."""
     reader = PairReader(Path(prediction), Path(truth), Rules(JoinedLegends.of_one(DEEPGLOBE)))
-    windows = compared_windows(reader.truths.scene)
+    windows = compared_windows(reader.truths)
 
     def both(window: Window) -> None:
         reader.truths.scene.read_values(window)

@@ -139,7 +139,7 @@ def test_mosaic(model: Path, make_raster: MakeRaster, tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "map.tif") as mosaic, rasterio.open(tmp_path / "one.tif") as one:
         assert np.array_equal(mosaic.read(1), one.read(1)) and mosaic.transform == one.transform
     assert "a mosaic is one scene" in run(*words, f"{tmp_path}/maps/", "--mosaic", code=2).stderr
-    assert "--stack joins bands" in run(*words, tmp_path / "b.tif", "--mosaic", "--stack", code=2).stderr
+    assert "--stack joins the bands" in run(*words, tmp_path / "b.tif", "--mosaic", "--stack", code=2).stderr
     assert "is the scene itself" in run(*words, parts[1], "--mosaic", "--overwrite", code=2).stderr
     off = make_raster(pixels, "off.tif", transform=PLACE @ Affine.translation(140.3, 0))
     done = run("predict", *parts, off, "--mosaic", "-o", tmp_path / "n.tif", "--model", model, code=3)

@@ -10,6 +10,7 @@ import pytest
 from geoseg.datasets import resolve, synthetic
 from geoseg.datasets.dataset import has_known_layout
 from geoseg.datasets.resolve import embedded_sample, resolve_data
+from geoseg.source import Source
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -41,14 +42,14 @@ def test_data_is_looked_for_in_order(quick_sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("GEOSEG_DATA", str(named))
     touch(Path("data"), "1_sat.jpg", "1_mask.png")
-    assert resolve_data("x") == (Path("x"), "data: x")
-    assert resolve_data(None) == (named, f"data: {named} (from GEOSEG_DATA)")
+    assert resolve_data("x") == (Source("x"), "data: x")
+    assert resolve_data(None) == (Source(str(named)), f"data: {named} (from GEOSEG_DATA)")
     monkeypatch.delenv("GEOSEG_DATA")
-    assert resolve_data(None) == (Path("data"), "data: ./data")
+    assert resolve_data(None) == (Source("data"), "data: ./data")
     shutil.rmtree("data")
     Path("data").mkdir()
     folder, said = resolve_data(None)
-    assert folder.is_relative_to(tmp_path / "cache" / "geoseg") and "SYNTHETIC sample" in said
+    assert Path(folder).is_relative_to(tmp_path / "cache" / "geoseg") and "SYNTHETIC sample" in said
 
 
 def test_the_sample_is_drawn_once_and_leaves_nothing_else(quick_sample, tmp_path):

@@ -18,6 +18,8 @@ import geoseg.prediction.predict
 import geoseg.raster.writer
 import geoseg.tiling
 from geoseg.errors import InputError, ModelError, OutputError, ResourceError, UsageError
+from geoseg.legend import DEEPGLOBE
+from geoseg.models.segmenter import SegmenterConfig
 from geoseg.models.storage import save_segmenter
 from geoseg.raster.scene import ArrayScene, Scene
 from geoseg.raster.writer import ClassRasterWriter
@@ -235,6 +237,15 @@ def test_a_device_out_of_memory_gets_smaller_batches_and_gives_the_same_map(
         assert np.array_equal(first.read()[0], second.read()[0])
     with pytest.raises(ResourceError):
         geoseg.predict(scene, make_segmenter(lambda image: small(torch.cat([image] * 2))), tmp_path / "x.tif", **LOCAL)
+
+
+@pytest.mark.parametrize("place", ["another format", "the web"])
+def test_an_open_dataset_is_read_as_it_was_opened(web, make_raster, place):
+    how = {"name": "a.bmp", "crs": None, "transform": None, "driver": "BMP"}
+    path = make_raster(**how) if place == "another format" else make_raster(name="web/a.tif")
+    with rasterio.open(path if place == "another format" else web.url("plain/a.tif")) as dataset:
+        with geoseg.prediction.predict.open_scene(dataset, SegmenterConfig(DEEPGLOBE)) as scene:
+            assert np.array_equal(scene.read()[0], dataset.read())
 
 
 def test_bands_are_chosen_from_files_only(make_segmenter, make_raster, random_pixels):

@@ -14,7 +14,7 @@ from PIL import Image
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.legend import DEEPGLOBE, NO_CLASS, Legend, LegendClass
-from geoseg.raster.labels import Labels
+from geoseg.raster.labels import Flaws, Labels
 
 MakeRaster = Callable[..., Path]
 ROAD, ROOF, TREE = (90, 90, 90), (220, 0, 0), (0, 99, 0)
@@ -47,8 +47,8 @@ def test_nodata_and_255_have_no_class(make_raster: MakeRaster) -> None:
 
 def test_colours_become_the_same_indices(make_raster: MakeRaster) -> None:
     labels = Labels(make_raster(CITY.to_rgb(INDEX), "mask.png", driver="PNG"), CITY)
-    index, undefined = labels.read_counted(WINDOW)
-    assert np.array_equal(index, INDEX[WINDOW.slices]) and undefined == 0
+    index, flaws = labels.read_counted(WINDOW)
+    assert np.array_equal(index, INDEX[WINDOW.slices]) and flaws == Flaws()
 
 
 def test_transparent_pixels_of_a_mask_have_no_class(tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_undefined_colours_of_deepglobe_are_counted_by_window(make_raster: MakeR
     rgb = DEEPGLOBE.to_rgb(INDEX)
     rgb[:, 5:7, 11] = [[255], [0], [0]]
     labels = Labels(make_raster(rgb), DEEPGLOBE)
-    index, undefined = labels.read_counted(WINDOW)
-    assert undefined == 2 and index[:3, 0].tolist() == [NO_CLASS, NO_CLASS, INDEX[7, 11]]
-    assert labels.read_counted(Window(7, 0, 30, 53))[1] == 0
+    index, flaws = labels.read_counted(WINDOW)
+    assert flaws == Flaws(undefined=2) and index[:3, 0].tolist() == [NO_CLASS, NO_CLASS, INDEX[7, 11]]
+    assert labels.read_counted(Window(7, 0, 30, 53))[1] == Flaws()
 
 
 def test_resizing_decodes_first_and_invents_no_class(make_raster: MakeRaster) -> None:

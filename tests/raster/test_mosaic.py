@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.merge import merge
 
 import geoseg.raster.mosaic
@@ -134,6 +135,16 @@ def test_files_of_another_kind_are_refused(make_tile, make_raster) -> None:
         MosaicScene([first, make_raster(name="d.tif", crs=None, transform=None)])
     with pytest.raises(UsageError, match="one file"):
         MosaicScene([])
+
+
+@pytest.mark.parametrize("colours", ["blue green red", "red green alpha"])
+def test_a_file_whose_bands_have_other_colours_is_refused(make_tile, colours) -> None:
+    first, second = make_tile("a.tif", 0, 0), make_tile("b.tif", 0, 53)
+    for path, said in ((first, "red green blue"), (second, colours)):
+        with rasterio.open(path, "r+") as dataset:
+            dataset.colorinterp = [ColorInterp[colour] for colour in said.split()]
+    with pytest.raises(InputError, match=r"b\.tif: band \d is (blue|alpha), in .*a\.tif (red|blue); bring the bands"):
+        MosaicScene([first, second], bands=(1, 2, 3))
 
 
 def test_few_files_are_open_at_a_time(make_tile, monkeypatch) -> None:

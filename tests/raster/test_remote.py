@@ -128,7 +128,7 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_a_server_that_fails_twice_is_asked_again(web, scene: Path) -> None:
     assert np.array_equal(read(web.url("fails-2/scene.tif")), PIXELS)
-    assert sum(line.startswith("HEAD") for line in web.requests) == 3
+    assert sum(line.startswith("HEAD") for line in web.requests) >= 3
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(web, scene: Path, caplog: pytest.LogCaptureFixture) -> None:

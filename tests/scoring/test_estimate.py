@@ -204,7 +204,7 @@ def test_the_drawn_strata_of_awkward_names_are_known_again(map_path: Path, tmp_p
 def test_unknown_labels_are_listed(map_path: Path, sample: SamplePoints) -> None:
     labels = sample.columns["reference"].copy()
     labels[:2] = "pond", 77
-    with pytest.raises(InputError, match=r"'77', 'pond': no class of the legend 'land' \(meadow, Roof, 3\)"):
+    with pytest.raises(InputError, match=r"'77', 'pond': no class of the legend 'land' \(10 meadow, 20 Roof, 30 3\)"):
         estimate_areas(map_path, sample.with_columns(reference=labels), LAND)
 
 

@@ -205,7 +205,7 @@ def test_folders_without_a_common_stem_or_one_folder_are_refused(tmp_path: Path)
     for name in ("maps/7.tif", "truths/8.tif"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    with pytest.raises(InputError, match="no raster of the one has the stem"):
+    with pytest.raises(InputError, match="no file of the one has the stem"):
         find_pairs(*folders(tmp_path))
     for maps, truth in (("maps", "truths/8.tif"), ("maps/7.tif", "truths")):
         with pytest.raises(InputError, match="two files or two folders"):

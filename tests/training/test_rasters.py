@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 import geoseg
 from geoseg.ablation import evaluate
 from geoseg.datasets.dataset import open_dataset
+from geoseg.datasets.samples import Framing
 from geoseg.errors import GeosegError, InputError, ModelError, UsageError
 from geoseg.models.storage import load, read_model_file
 from geoseg.raster.stretch import percentile_bounds
@@ -176,7 +177,11 @@ def test_the_ablation_s_small_scenes_have_the_percentiles_of_the_files(make_data
     )
     geoseg.train(root, tmp_path / "run", **(SMALL | {"window": None, "size": 24, "percentiles": (5, 95), "epochs": 1}))
     dataset = open_dataset(root)
-    tested = evaluate.Tester(dataset.part(("d",)), dataset.legend, frozenset(), "cpu", "fp32").test(tmp_path / "run")
+    side = geoseg.load(tmp_path / "run").config.window
+    tester = evaluate.Tester(
+        dataset.part(("d",)), dataset.legend, Framing(side, 24, whole=True), frozenset(), "cpu", "fp32"
+    )
+    tested = tester.test(tmp_path / "run")
     assert tested.matrices.keys() == {"native", "network"}
     with geoseg.Scene(root / "images/d.tif") as scene:
         assert [one.plan.stretch for one in found] == [percentile_bounds(scene, (5, 95))] * 2
