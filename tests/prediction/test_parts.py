@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyogrio.raw
@@ -26,7 +27,9 @@ from geoseg.grid import Grid
 from geoseg.prediction.plan import Plan
 from geoseg.prediction.predict import planned
 from geoseg.prediction.shard import run_shard
-from geoseg.raster.scene import ArrayScene
+from geoseg.raster.scene import ArrayScene, Scene
+from geoseg.raster.stack import StackScene
+from geoseg.scaling import Scaling
 
 LOCAL = {"device": "cpu", "precision": "fp32"}
 PLACE = Affine(0.5, 0.0, 441_754.5, 0.0, -0.75, 5_417_386.25)
@@ -274,3 +277,57 @@ def test_an_area_that_misses_is_told_before_any_work(make_segmenter, scene, tmp_
     with pytest.raises(GridMismatch, match="misses"):
         geoseg.predict(scene(), make_segmenter(by_neighbours_and_place), tmp_path / "m.tif", bbox=(0, 0, 1, 1), **LOCAL)
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+# With scalings and stacks
+
+
+@pytest.fixture
+def percentile_segmenter(make_segmenter):
+    scaling = Scaling("percentile", percentiles=(2.0, 98.0))
+    return make_segmenter(lambda image: by_neighbours_and_place(image * 255), scaling=scaling, gsd=1.5, window=32)
+
+
+@pytest.mark.parametrize("how", [{}, {"match_gsd": True}], ids=["as it is", "matched"])
+def test_percentiles_are_those_of_the_whole_scene(percentile_segmenter, make_raster, how) -> None:
+    """Brighter from row to row: those of the area would be others."""
+    square = Affine(0.5, 0, 441_754.5, 0, -0.5, 5_417_386.25)
+    ramp = np.linspace(1, 9000, SHAPE[0])[:, None] + np.random.default_rng(2).integers(0, 900, (3, *SHAPE))
+    path = make_raster(ramp.astype(np.uint16), transform=square)
+    box = square @ (20, 60) + square @ (120, 10)
+    whole = geoseg.predict(path, percentile_segmenter, **how, **LOCAL)
+    part = geoseg.predict(path, percentile_segmenter, bbox=box, **how, **LOCAL)
+    assert part.plan.stretch == whole.plan.stretch and len(part.plan.stretch) == 3
+    assert np.array_equal(part.codes[10:60, 20:120], whole.codes[10:60, 20:120]) and (part.codes != 255).sum() == 5000
+
+
+def test_a_stack_may_be_cut_and_matched(percentile_segmenter, make_raster, area) -> None:
+    square = Affine(0.5, 0, 441_754.5, 0, -0.5, 5_417_386.25)
+    pixels = np.random.default_rng(1).integers(0, 5000, (3, 60, 140)).astype(np.uint16)
+    files = [make_raster(band, f"{number}.tif", transform=square, nodata=0) for number, band in enumerate(pixels)]
+    how = {"match_gsd": True, "aoi": area(circle(square, 70, 30, 12)), **LOCAL}
+    one = make_raster(pixels, "one.tif", transform=square, nodata=0)
+    with StackScene(files) as stack, Scene(one, nodata_rule="any") as scene:
+        found = geoseg.predict(stack, percentile_segmenter, **how)
+        assert np.array_equal(found.codes, geoseg.predict(scene, percentile_segmenter, **how).codes)
+        assert (found.codes != 255).any()
+
+
+def test_bands_of_a_mosaic_are_found_by_name(make_segmenter, make_raster) -> None:
+    pixels = np.random.default_rng(1).integers(1, 256, (3, 40, 60)).astype(np.uint8)
+    names = ("red", "green", "blue")
+
+    def named(name: str, col: int, order: tuple[int, ...]) -> Path:
+        path = make_raster(pixels[list(order)], name, transform=PLACE @ Affine.translation(col, 0))
+        with rasterio.open(path, "r+") as dataset:
+            dataset.descriptions = tuple(names[number] for number in order)
+        return path
+
+    segmenter = make_segmenter(by_neighbours_and_place, band_names=names, window=16)
+    plain = geoseg.predict(
+        [named("a.tif", 0, (0, 1, 2)), named("b.tif", 60, (0, 1, 2))], segmenter, mosaic=True, **LOCAL
+    )
+    turned = [named("c.tif", 0, (2, 0, 1)), named("d.tif", 60, (2, 0, 1))]
+    assert np.array_equal(geoseg.predict(turned, segmenter, mosaic=True, **LOCAL).codes, plain.codes)
+    with pytest.raises(InputError, match=r"e\.tif: has a band green where .*c\.tif has red"):
+        geoseg.predict([turned[0], named("e.tif", 60, (0, 1, 2))], segmenter, mosaic=True, **LOCAL)
