@@ -52,6 +52,8 @@ def test_other_rows_change_one_thing(name, changes):
         ("resnet34", {"decoder": "transposed"}, "resnet34"),
         (None, {"ema": 0.99}, "custom"),
         (None, {"accumulate": 2}, "custom"),
+        (None, {"scaling": "statistics"}, "custom"),
+        (None, {"scale": (0, 10000)}, "custom"),
     ],
 )
 def test_a_name_is_kept_only_by_its_own_values(setting, options, name):
@@ -140,3 +142,17 @@ def test_values_that_cannot_be_are_refused(options, message):
 def test_settings_survive_json():
     settings = resolve_settings("focal", window=64, size=32, seed=3)
     assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_a_scaling_is_known_by_its_values_and_survives_json():
+    for options, kind in (
+        ({"scale": [(0, 1), (2, 5)]}, "range"),
+        ({"scale": (0, 10000)}, "range"),
+        ({"percentiles": [1, 99]}, "percentile"),
+        ({"scaling": "statistics"}, "statistics"),
+        ({}, None),
+    ):
+        settings = resolve_settings(**options)
+        assert settings.scaling_kind == kind
+        assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+    assert resolve_settings(scale=(0, 10000)).scale == ((0.0, 10000.0),)
