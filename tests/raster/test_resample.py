@@ -167,7 +167,7 @@ def test_growing_by_whole_factors_and_back_is_the_identity(shape: tuple[int, int
 @pytest.mark.parametrize("shrink", [lambda pixels, valid: area(pixels, valid, (1, 2)), partial(block_means, factor=3)])
 def test_what_goes_beyond_all_numbers_is_no_data(shrink: Callable) -> None:
     pixels = np.full((1, 3, 6), 2.0)
-    pixels[0, :2, :2], pixels[0, 2, :2] = 1.7e308, -1.7e308
+    pixels[0, :, :3] = 1.7e308
     pixels[0, 0, 3] = 1.7e308
     mean, valid = shrink(pixels, np.ones((3, 6), bool))
     assert valid.tolist() == [[False, True]] and mean[0, 0, 1] == pytest.approx(1.7e308 / 9)
