@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import reduce, wraps
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -243,3 +244,91 @@ block = click.option(
     metavar="PX",
     help="Draw blocks of that side in place of scenes; neighbours are alike, so intervals come out too narrow.",
 )
+
+_PLANNING = (
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        metavar="RUN|FILE",
+        help="[default: the newest finished run in ./runs]",
+    ),
+    size,
+    window,
+    click.option(
+        "--overlap",
+        type=click.IntRange(min=0),
+        metavar="PX",
+        help="Scene pixels that windows share.  [default: an eighth, or 96 px of a small tile]",
+    ),
+    click.option(
+        "--match-gsd",
+        is_flag=True,
+        help="See the scene at the ground resolution the model was trained at; the map stays on the scene's grid.",
+    ),
+    gsd,
+    click.option(
+        "--aoi",
+        metavar="FILE[:LAYER]",
+        help="Map only what lies in the polygons of a vector file: pixels whose centres do; nodata elsewhere.",
+    ),
+    click.option("--bbox", type=Bounds(), metavar="W,S,E,N", help="Map only what lies in a box, in the scene's CRS."),
+    click.option("--bbox-crs", metavar="CRS", help="Another CRS of the box, such as EPSG:4326."),
+    click.option(
+        "--mosaic", is_flag=True, help="The SCENEs are files of one scene; where they overlap the first counts."
+    ),
+    bands,
+    click.option("--stack", is_flag=True, help="The SCENEs are files of one band each, in order, and make one scene."),
+    click.option(
+        "--nodata-rule",
+        type=click.Choice(["all", "any"]),
+        default="all",
+        show_default=True,
+        help="Invalid where all bands are nodata, or any.",
+    ),
+    device,
+    precision,
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Tiles in one forward pass.  [default: 1 on a CPU, as many as fit on a GPU, up to 8]",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "plain", "folded", "compiled"]),
+        default="auto",
+        show_default=True,
+        help="How the network runs: as trained, with folded normalisation, or compiled too (takes a minute first).",
+    ),
+    click.option(
+        "--tta", is_flag=True, help="See each window in all eight rotations and reflections (8 times the work)."
+    ),
+    click.option(
+        "--prior-correction",
+        type=NumberOrAuto(0, 2),
+        metavar="TAU|auto",
+        help="Divide scores by the training's class weights to the power TAU; auto: the one validation found.",
+    ),
+)
+
+
+def planning(command: Callable) -> Callable:
+    """What decides a prediction: the model, what of which scenes it sees, and how it computes."""
+    return reduce(lambda function, option: option(function), reversed(_PLANNING), command)
+
+
+creation_options = click.option(
+    "--co",
+    "creation_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda context, parameter, texts: _key_values(texts),
+    help="Creation option of GDAL, such as COMPRESS=ZSTD.",
+)
+
+
+def _key_values(texts: Iterable[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"--co takes KEY=VALUE, got {text!r}")
+    return dict(text.split("=", 1) for text in texts)

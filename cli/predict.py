@@ -20,64 +20,7 @@ from .heap import return_freed_memory
 @click.option(
     "-o", "--output", required=True, metavar="MASK.tif|DIR/", help="The map; for several scenes a folder, ending in /."
 )
-@click.option(
-    "--model", type=click.Path(path_type=Path), metavar="RUN|FILE", help="[default: the newest finished run in ./runs]"
-)
-@options.size
-@options.window
-@click.option(
-    "--overlap",
-    type=click.IntRange(min=0),
-    metavar="PX",
-    help="Scene pixels that windows share.  [default: an eighth, or 96 px of a small tile]",
-)
-@click.option(
-    "--match-gsd",
-    is_flag=True,
-    help="See the scene at the ground resolution the model was trained at; the map stays on the scene's grid.",
-)
-@options.gsd
-@click.option(
-    "--aoi",
-    metavar="FILE[:LAYER]",
-    help="Map only what lies in the polygons of a vector file: pixels whose centres do; nodata elsewhere.",
-)
-@click.option(
-    "--bbox", type=options.Bounds(), metavar="W,S,E,N", help="Map only what lies in a box, in the scene's CRS."
-)
-@click.option("--bbox-crs", metavar="CRS", help="Another CRS of the box, such as EPSG:4326.")
-@click.option("--mosaic", is_flag=True, help="The SCENEs are files of one scene; where they overlap the first counts.")
-@options.bands
-@click.option("--stack", is_flag=True, help="The SCENEs are files of one band each, in order, and make one scene.")
-@click.option(
-    "--nodata-rule",
-    type=click.Choice(["all", "any"]),
-    default="all",
-    show_default=True,
-    help="Invalid where all bands are nodata, or any.",
-)
-@options.device
-@options.precision
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Tiles in one forward pass.  [default: 1 on a CPU, as many as fit on a GPU, up to 8]",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "plain", "folded", "compiled"]),
-    default="auto",
-    show_default=True,
-    help="How the network runs: as trained, with folded normalisation, or compiled too (takes a minute first).",
-)
-@click.option("--tta", is_flag=True, help="See each window in all eight rotations and reflections (8 times the work).")
-@click.option(
-    "--prior-correction",
-    type=options.NumberOrAuto(0, 2),
-    metavar="TAU|auto",
-    help="Divide scores by the training's class weights to the power TAU; auto: the one validation found.",
-)
+@options.planning
 @click.option(
     "--scores",
     nargs=2,
@@ -86,7 +29,7 @@ from .heap import return_freed_memory
     help="Write scores too: the highest, its lead over the second, or one band a class.",
 )
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
-@click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
+@options.creation_options
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
 @options.opening
 @options.overwrite
@@ -96,9 +39,7 @@ from .heap import return_freed_memory
 @options.quiet
 @options.debug
 @click.pass_obj
-def predict(
-    obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool, scores, co, quicklook, **given
-) -> None:
+def predict(obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool, scores, quicklook, **given) -> None:
     """Label every pixel of SCENE and write a class raster on the same grid.
 
     Without --window and --size the scene is read as the model was trained. --window alone: windows at native
@@ -114,14 +55,14 @@ def predict(
     return_freed_memory()
     kind, scores_output = scores or ("none", None)
     if dry_run:
-        planning = {key: value for key, value in given.items() if key != "cog"}
+        planning = {key: value for key, value in given.items() if key not in ("cog", "creation_options")}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
     several = len(scenes) > 1 and not (given["stack"] or given["mosaic"])
     if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
-    written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
+    written = {"scores": kind, "scores_output": scores_output}
     results = []
     try:
         for result in predict_scenes(scenes, output, model, progress=obj["progress"], **written, **given):
@@ -135,13 +76,6 @@ def predict(
         raise
     if as_json:
         click.echo(json.dumps(results if several else results[0] if results else None))
-
-
-def _key_values(texts) -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise click.UsageError(f"--co takes KEY=VALUE, got {text!r}")
-    return dict(text.split("=", 1) for text in texts)
 
 
 def _resume_command(arguments: list[str]) -> str:

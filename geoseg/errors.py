@@ -42,6 +42,12 @@ class OutputError(GeosegError):
     exit_code = 5
 
 
+class FailedParts(GeosegError):
+    """Some parts of a job failed while the others were finished."""
+
+    exit_code = 6
+
+
 class ResourceError(GeosegError):
     """The disk, the memory or the device does not suffice."""
 

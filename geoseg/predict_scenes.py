@@ -186,16 +186,19 @@ def resolve_inputs(
 
     Raises UsageError for both, and for one scene of many files into a folder.
     """
+    if (stack or mosaic) and (output.endswith("/") or Path(output).is_dir()):
+        what = "stack" if stack else "mosaic"
+        raise UsageError(f"{output}: a {what} is one scene; name the file of its map with -o MASK.tif")
+    return files_of_scenes(scenes, stack, mosaic)
+
+
+def files_of_scenes(scenes: Sequence[str | Path | Source], stack: bool = False, mosaic: bool = False) -> list[Input]:
+    """The files of each scene: one, or with ``stack`` or ``mosaic`` all of them. Raises UsageError for both."""
     if stack and mosaic:
         raise UsageError(
             "--stack joins the bands of one place, --mosaic places; make a .vrt of each place's bands first"
         )
-    if not stack and not mosaic:
-        return [(file,) for file in scenes]
-    if output.endswith("/") or Path(output).is_dir():
-        what = "stack" if stack else "mosaic"
-        raise UsageError(f"{output}: a {what} is one scene; name the file of its map with -o MASK.tif")
-    return [tuple(scenes)]
+    return [tuple(scenes)] if stack or mosaic else [(file,) for file in scenes]
 
 
 def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:

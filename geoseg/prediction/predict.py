@@ -346,7 +346,7 @@ def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: File
         ):
             for item in results:
                 hand_over(item)
-        _require_unchanged(plan, scene)
+        require_unchanged(plan, scene)
     return Prediction(files.output, grid, legend, tally.counts, plan, tally.hectares, files.scores)
 
 
@@ -373,7 +373,8 @@ def _results(
                     yield from ((True, one) for one in pending)
 
 
-def _require_unchanged(plan: Plan, scene: SceneLike) -> None:
+def require_unchanged(plan: Plan, scene: SceneLike) -> None:
+    """Raise InputError where a scene's files are not those of the plan any more."""
     if scene.describe() != plan.scene:
         raise InputError(f"{scene.name}: was changed while it was read; predict it again")
 

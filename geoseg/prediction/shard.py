@@ -24,7 +24,7 @@ from geoseg.models.inference import InferenceEngine, for_inference
 from geoseg.models.normalisation import TileBatch, as_signed, stretch_tensor
 from geoseg.models.segmenter import Segmenter
 from geoseg.models.storage import load, model_sha256
-from geoseg.prediction.plan import Plan, Scores, model_identity
+from geoseg.prediction.plan import Numerics, Plan, Scores, model_identity
 from geoseg.prediction.stitching import ScoredBlock, Stitcher, rank
 from geoseg.prediction.tiles import Tile, read_tiles
 from geoseg.raster.described import open_described
@@ -84,7 +84,7 @@ def run_shard(
     Raises InputError and ModelError where the scene or the model is not the plan's any more, UsageError where this
     machine cannot keep the plan's numerics.
     """
-    engine = engine_of(plan, _open_segmenter(plan) if segmenter is None else segmenter)
+    engine = open_engine(plan) if segmenter is None else engine_of(plan, segmenter)
     with open_planned(plan) if scene is None else scene as opened, reader_threads() as readers:
         return next(run_shards(plan, [index], opened, engine, readers))()
 
@@ -94,8 +94,18 @@ def engine_of(plan: Plan, segmenter: Segmenter) -> InferenceEngine:
     identity = model_identity(segmenter)
     if identity["weights"] != plan.model["weights"]:
         raise ModelError(f"the plan was made for the model {plan.model['path']}, not for {identity['path']}")
-    _require_numerics(plan, segmenter)
-    return for_inference(segmenter, plan.numerics.precision, plan.numerics.engine)
+    return _made_ready(segmenter, plan.numerics)
+
+
+def open_engine(plan: Plan) -> InferenceEngine:
+    """The engine of a plan's own model file, which this process loads once.
+
+    Raises ModelError where the file is not the plan's any more, UsageError where the model was never saved or this
+    machine cannot keep the plan's numerics.
+    """
+    if not plan.model.get("path"):
+        raise UsageError("the plan's model was never saved; hand it to run_shard")
+    return _open_once(plan.model["path"], plan.model["sha256"], plan.numerics)
 
 
 def run_shards(
@@ -278,22 +288,19 @@ def open_planned(plan: Plan) -> SceneLike:
 
 
 @lru_cache(maxsize=2)
-def _load_once(path: str, sha256: str, device: str) -> Segmenter:
+def _open_once(path: str, sha256: str, numerics: Numerics) -> InferenceEngine:
     if model_sha256(path) != sha256:
         raise ModelError(f"{path}: is not the model that the plan was made for")
-    return load(path, resolve_device(device))
+    return _made_ready(load(path, resolve_device(numerics.device)), numerics)
 
 
-def _open_segmenter(plan: Plan) -> Segmenter:
-    if not plan.model.get("path"):
-        raise UsageError("the plan's model was never saved; hand it to run_shard")
-    return _load_once(plan.model["path"], plan.model["sha256"], plan.numerics.device)
-
-
-def _require_numerics(plan: Plan, segmenter: Segmenter) -> None:
+def _made_ready(segmenter: Segmenter, numerics: Numerics) -> InferenceEngine:
     here = (segmenter.device.type, instruction_set(segmenter.device))
-    planned = (plan.numerics.device, plan.numerics.instruction_set)
+    planned = (numerics.device, numerics.instruction_set)
     if here != planned:
         raise UsageError(
             f"the plan was made for {' with '.join(planned)}, this is {' with '.join(here)}; plan again here"
         )
+    if numerics.torch != torch.__version__:
+        raise UsageError(f"the plan was made with torch {numerics.torch}, this is {torch.__version__}; plan again here")
+    return for_inference(segmenter, numerics.precision, numerics.engine)

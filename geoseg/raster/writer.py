@@ -274,12 +274,11 @@ class ClassRasterWriter(RasterWriter):
 
     def _describe(self) -> None:
         super()._describe()
-        colours = {c.code: (*c.colour, 255) for c in self.legend.classes} | {NODATA: (0, 0, 0, 0)}
-        self._dataset.write_colormap(1, colours)
+        self._dataset.write_colormap(1, colour_table(self.legend))
         self._dataset.set_band_description(1, "class")
 
     def _sidecar(self) -> str:
-        return _class_names(self.legend, self.counts)
+        return class_names(self.legend, self.counts)
 
 
 class ScoreRasterWriter(RasterWriter):
@@ -363,7 +362,12 @@ def _profile(grid: Grid, count: int) -> dict[str, object]:
     return {"driver": "GTiff", **shape, **layout, **place}
 
 
-def _class_names(legend: Legend, counts: np.ndarray) -> str:
+def colour_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
+    """(red, green, blue, alpha) of each code of a legend, and of NODATA."""
+    return {c.code: (*c.colour, 255) for c in legend.classes} | {NODATA: (0, 0, 0, 0)}
+
+
+def class_names(legend: Legend, counts: np.ndarray) -> str:
     """Category names and a raster attribute table in GDAL's PAM document, as rasterio cannot write them."""
     by_code = {c.code: c for c in legend.classes}
     names = [by_code[code].name if code in by_code else "" for code in range(max(by_code) + 1)]

@@ -1,0 +1,231 @@
+"""The tasks of a job on Dask: worker processes of this machine, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dask
+import torch
+from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, wait
+from distributed.comm import CommClosedError
+
+from geoseg.errors import ResourceError, UsageError
+from geoseg.jobs.job import Job, Task
+from geoseg.jobs.parts import Failure, Parts
+from geoseg.jobs.task import in_one_line, run_task
+
+LOCAL = "local"
+IN_FLIGHT = 2
+"""Tasks that a worker has at a time: one that it computes, and the next."""
+RETRIES = 2
+"""Times that a task is tried again, on any worker, after an error or a worker's death."""
+PATIENCE = 300.0
+"""Seconds without any worker after which a run gives up: on clusters they wait in queues, too."""
+LOOK = 5.0
+"""Seconds after which it is looked whether workers are there, while no task ends."""
+CORES = 4
+"""Of a CPU, for one worker."""
+CONFIG = {
+    "distributed.scheduler.allowed-failures": RETRIES,
+    # A network that computes holds the interpreter for long; that is no reason to take a worker for dead.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.worker.multiprocessing-method": "spawn",
+    "logging.distributed": "critical",
+}
+GONE = "is gone; what was finished is kept, and the same command goes on with it"
+
+Advance = Callable[[int], object]
+
+
+def run_on_dask(
+    folder: str | Path,
+    job: Job,
+    tasks: Sequence[Task],
+    address: str,
+    workers: int | None,
+    threads: int | None,
+    memory: str | None,
+    advance: Advance,
+) -> list[Failure]:
+    """Do tasks by workers; returns those that failed.
+
+    Raises ResourceError where a task fails by the disk, the memory or the device, where the scheduler cannot be reached
+    or goes away, and where no worker is there for PATIENCE seconds; UsageError.
+    """
+    if address != LOCAL:
+        if workers or memory:
+            raise UsageError(
+                "--workers and --memory are of --dask local; a cluster has the workers it was started with"
+            )
+        with _client_of(address, f"the Dask scheduler at {address}") as client:
+            return _share_out(client, folder, job, tasks, threads, advance, address)
+    on_gpu = job.scenes[tasks[0].scene].plan.numerics.device == "cuda"
+    specs = worker_specs(workers, threads, memory, visible_gpus() if on_gpu else None)
+    with dask.config.set(CONFIG), _cluster(specs) as cluster, _client_of(cluster, "the local Dask cluster") as client:
+        return _share_out(client, folder, job, tasks, threads or _threads(len(specs)), advance, "the local cluster")
+
+
+def worker_specs(
+    workers: int | None, threads: int | None, memory: str | None, gpus: Sequence[str] | None
+) -> dict[int, dict[str, Any]]:
+    """Worker processes as SpecCluster takes them: each computes one task at a time.
+
+    Args:
+        workers: how many; None: one a GPU, or one for CORES cores.
+        threads: of the network in each; None: an equal part of the cores.
+        memory: of each; None: an equal part.
+        gpus: what CUDA_VISIBLE_DEVICES calls each GPU; None on CPUs.
+
+    Raises UsageError for more workers than GPUs, ResourceError for no GPU.
+    """
+    if gpus is not None and not gpus:
+        raise ResourceError("the job was planned for GPUs, and there is none here; plan it for the CPU: --device cpu")
+    count = workers or (len(gpus) if gpus else max(1, cores() // CORES))
+    if gpus and count > len(gpus):
+        raise UsageError(f"--workers {count}: there are {len(gpus)} GPU(s), and each worker takes one for itself")
+    # Dask gives its workers one thread unless told.
+    variables = {"OMP_NUM_THREADS": str(threads or _threads(count)), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {
+        number: {
+            "cls": Nanny,
+            "options": {
+                "nthreads": 1,
+                "memory_limit": memory or 1 / count,
+                "env": variables | ({"CUDA_VISIBLE_DEVICES": gpus[number]} if gpus else {}),
+                "dashboard": False,
+            },
+        }
+        for number in range(count)
+    }
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls the GPUs of this process."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads(workers: int) -> int:
+    return max(1, cores() // workers)
+
+
+@contextmanager
+def _cluster(specs: dict[int, dict[str, Any]]) -> Iterator[SpecCluster]:
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    with SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _client_of(where: str | SpecCluster, name: str) -> Iterator[Client]:
+    try:
+        client = Client(where, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ResourceError(f"{name}: cannot be reached ({error}); is it running?") from error
+    try:
+        yield client
+    finally:
+        # A scheduler that is gone answers to nothing.
+        with suppress(Exception):
+            client.close(timeout=5)
+
+
+def _share_out(
+    client: Client,
+    folder: str | Path,
+    job: Job,
+    tasks: Sequence[Task],
+    threads: int | None,
+    advance: Advance,
+    name: str,
+) -> list[Failure]:
+    parts, crew, waiting, failed = Parts(folder, job), _Crew(client, name), deque(tasks), []
+    running: dict[Future, Task] = {}
+    # Of a key that it has seen a scheduler gives the result of then.
+    run, where = uuid4().hex[:8], str(Path(folder).absolute())
+    try:
+        while waiting or running:
+            present = crew.count()
+            while waiting and len(running) < IN_FLIGHT * present:
+                task = waiting.popleft()
+                key = f"geoseg-{run}-{task.number}"
+                running[client.submit(_work, where, task.number, threads, key=key, retries=RETRIES)] = task
+            for future in _finished(running):
+                task = running.pop(future)
+                if failure := _failure_of(future, task, parts):
+                    failed.append(failure)
+                advance(1)
+    except (CommClosedError, OSError, asyncio.CancelledError, TimeoutError) as error:
+        raise ResourceError(f"{name}: {GONE}") from error
+    finally:
+        if running:
+            with suppress(Exception):
+                client.cancel(list(running), force=True)
+    return failed
+
+
+def _work(folder: str, number: int, threads: int | None) -> float:
+    """What a worker does: a task; its seconds."""
+    if threads:
+        torch.set_num_threads(threads)
+    return run_task(folder, number).seconds
+
+
+class _Crew:
+    """The workers of a cluster, as they come and go."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client, self.name, self._seen = client, name, time.monotonic()
+
+    def count(self) -> int:
+        """Workers there now. Raises ResourceError where there was none for PATIENCE seconds, or no scheduler."""
+        while True:
+            if self.client.status != "running":
+                raise ResourceError(f"{self.name}: {GONE}")
+            if count := len(self.client.ncores()):
+                self._seen = time.monotonic()
+                return count
+            if time.monotonic() - self._seen > PATIENCE:
+                raise ResourceError(
+                    f"{self.name}: has had no worker for {PATIENCE:.0f} s; start some, and run this again"
+                )
+            time.sleep(min(LOOK, PATIENCE) / 10)
+
+
+def _finished(running: dict[Future, Task]) -> set[Future]:
+    """Those that ended, after LOOK seconds none, perhaps."""
+    if not running:
+        return set()
+    try:
+        return set(wait(list(running), timeout=LOOK, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return set()
+
+
+def _failure_of(future: Future, task: Task, parts: Parts) -> Failure | None:
+    """Why a task that ended is not finished; raises ResourceError where others would fail by the same."""
+    if future.status in ("cancelled", "lost"):
+        raise CommClosedError
+    error = future.exception()
+    if error is None:
+        return None
+    if isinstance(error, KilledWorker):
+        said = f"{1 + RETRIES} workers died while they computed it, perhaps for want of memory"
+        return parts.note_failure(task.number, said)
+    if isinstance(error, ResourceError):
+        raise error
+    return parts.failure(task.number) or parts.note_failure(task.number, in_one_line(error))

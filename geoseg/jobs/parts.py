@@ -1,0 +1,204 @@
+"""Parts: what finished and failed tasks leave in a job's folder, the only memory that a job has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from geoseg.ahead import read_ahead, reader_threads
+from geoseg.errors import GeosegError, OutputError
+from geoseg.files import disk_errors, replace_file
+from geoseg.grid import Window
+from geoseg.jobs.job import Job, Task
+from geoseg.legend import NODATA
+from geoseg.raster.areas import AreaTally
+
+PARTS = "parts"
+"""The folder below that of the job."""
+SIDECAR = ".aux.xml"
+CHECKERS = 8
+"""Threads that check part files: most wait for a disk on the network."""
+ABANDONED = 24 * 3600
+"""Seconds after which an unfinished part of another machine is nobody's."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a finished task found; the record beside its file, without which the file counts for nothing."""
+
+    task: int
+    window: Window
+    """Pixels of the scene's map."""
+    sha256: str | None
+    """Of the part file; None where no pixel has data, and there is no file."""
+    counts: dict[int, int]
+    """Pixels of each code that is there, NODATA among them."""
+    hectares: dict[int, float] | None
+    """True area of each code; None where the grid has no place on Earth."""
+    windows: int
+    """Windows of the lattice that meet the part."""
+    seconds: float
+    host: str
+
+    @classmethod
+    def of(cls, task: Task, tally: AreaTally, sha256: str | None, seconds: float) -> Part:
+        """The part of a task whose pixels were all counted."""
+        codes, hectares = np.flatnonzero(tally.counts), tally.hectares
+        return cls(
+            task.number,
+            task.window,
+            sha256,
+            {int(code): int(tally.counts[code]) for code in codes},
+            None if hectares is None else {int(code): float(hectares[code]) for code in codes},
+            task.windows,
+            round(seconds, 3),
+            socket.gethostname(),
+        )
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Part:
+        """What ``dataclasses.asdict`` gave, through JSON, which has no numbers for keys."""
+        sums = {
+            key: record[key] and {int(code): value for code, value in record[key].items()}
+            for key in ("counts", "hectares")
+        }
+        return cls(**{**record, **sums, "window": Window(**record["window"])})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is known of a task that failed and was not finished since."""
+
+    task: int
+    message: str
+    """In one line."""
+    attempts: int
+    host: str
+
+
+class Parts:
+    """The part files and records of a job.
+
+    Any number of machines may use one folder at a time: each writes in a folder of its own and renames when all is
+    done. A record holds the id of its job, so parts of another plan are never taken.
+    """
+
+    def __init__(self, folder: str | Path, job: Job) -> None:
+        self.job, self.folder = job, Path(folder) / PARTS
+
+    def raster(self, number: int) -> Path:
+        """The part file of a task."""
+        return self.folder / f"part-{number:06d}.tif"
+
+    def find(self, number: int) -> Part | None:
+        """The record of a finished task; whether its file is whole is not looked at."""
+        record = self._read(self._record(number))
+        return record and Part.from_dict(record)
+
+    def find_whole(self, number: int) -> Part | None:
+        """The record of a finished task whose file is there, as it was written."""
+        part = self.find(number)
+        if part is None or part.sha256 is None:
+            return part
+        with suppress(OSError):
+            return part if sha256_of(self.raster(number)) == part.sha256 else None
+        return None
+
+    def find_all_whole(self, tasks: Iterable[Task]) -> list[Part | None]:
+        """The same of several tasks."""
+        with reader_threads(CHECKERS) as checkers:
+            return list(read_ahead(checkers, (partial(self.find_whole, task.number) for task in tasks), 2 * CHECKERS))
+
+    def failure(self, number: int) -> Failure | None:
+        """What an unfinished task failed by, the last time."""
+        record = self._read(self._error(number))
+        return record and Failure(**record)
+
+    def keep(self, part: Part, draft: Path) -> None:
+        """Make a part count: its file is put in its place first, then its record."""
+        raster = self.raster(part.task)
+        with disk_errors(raster):
+            for ending in ("", SIDECAR):
+                target = raster.with_name(raster.name + ending)
+                if part.sha256 is None:
+                    target.unlink(missing_ok=True)
+                else:
+                    os.replace(draft.with_name(draft.name + ending), target)
+        self._write(self._record(part.task), asdict(part))
+        self._error(part.task).unlink(missing_ok=True)
+
+    def note_failure(self, number: int, message: str) -> Failure:
+        """Remember by what a task failed; where even that cannot be written, it is lost."""
+        before = self.failure(number)
+        failure = Failure(number, message, 1 + (before.attempts if before else 0), socket.gethostname())
+        with suppress(GeosegError):
+            self._write(self._error(number), asdict(failure))
+        return failure
+
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """A folder of its own for one task, removed afterwards."""
+        folder = self.folder / f".{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
+        with disk_errors(self.folder):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes of this machine left, and others long ago."""
+        if not self.folder.is_dir():
+            raise OutputError(f"{self.folder}: is gone; plan the job again with --overwrite")
+        for left in self.folder.glob(".*.*.*"):
+            host, _, process = left.name[1:].rpartition(".")[0].rpartition(".")
+            ours = host == socket.gethostname() and process.isdigit()
+            with suppress(OSError):
+                if not _is_alive(int(process)) if ours else time.time() - left.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def _record(self, number: int) -> Path:
+        return self.raster(number).with_suffix(".json")
+
+    def _error(self, number: int) -> Path:
+        return self.raster(number).with_suffix(".error.json")
+
+    def _write(self, file: Path, record: dict[str, Any]) -> None:
+        replace_file(file, json.dumps({"job": self.job.id, **record}).encode())
+
+    def _read(self, file: Path) -> dict[str, Any] | None:
+        """A record of this job; None where there is none, or a cut one."""
+        try:
+            record = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.pop("job", None) != self.job.id:
+            return None
+        return record
+
+
+def has_data(tally: AreaTally) -> bool:
+    """True where any pixel that was counted has a class."""
+    return bool(tally.counts[:NODATA].any())
+
+
+def sha256_of(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}").exists() if Path("/proc/self").exists() else True

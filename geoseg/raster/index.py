@@ -1,0 +1,184 @@
+"""Class rasters that lie in many files, as one: VRT for thousands of them, a GDAL tile index (GTI) for any number."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from uuid import uuid4
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import pyogrio.raw
+import shapely
+
+import geoseg
+from geoseg.errors import OutputError, UsageError
+from geoseg.files import disk_errors, replace_file, require_place
+from geoseg.grid import Grid, Window
+from geoseg.legend import NODATA, Legend
+from geoseg.raster.labels import LEGEND_TAG
+from geoseg.raster.writer import class_names, colour_table
+from geoseg.tiling import BLOCK
+
+INDEXES = (".vrt", ".gti")
+MOST_SOURCES = 20_000
+"""Files that a VRT names: GDAL reads its text from end to end whenever it opens it."""
+LAYER = "parts"
+
+PartFile = tuple[Path, Window]
+"""A class raster of its own, and the pixels of the whole that it holds."""
+
+
+def write_index(
+    path: str | Path,
+    grid: Grid,
+    legend: Legend,
+    parts: Sequence[PartFile],
+    tags: Mapping[str, str],
+    counts: np.ndarray,
+    overwrite: bool = False,
+) -> None:
+    """Write a .vrt or a .gti that shows parts as one class raster; what no part holds is nodata.
+
+    The parts are named relative to it and stay where they are. A .gti (GDAL >= 3.9) has a GeoPackage of its name beside
+    it, and needs a grid whose rows run east and whose columns run south.
+
+    Args:
+        counts: (256,) pixels of each code.
+
+    Raises OutputError, ResourceError, UsageError.
+    """
+    path = Path(path)
+    require_place(path, overwrite)
+    if path.suffix == ".gti":
+        _write_gti(path, grid, legend, parts, tags, counts, overwrite)
+        return
+    if len(parts) > MOST_SOURCES:
+        raise UsageError(
+            f"{path}: {len(parts)} parts are too many for a VRT; write a .gti, which any number fits, or a .tif"
+        )
+    replace_file(path, _vrt(path, grid, legend, parts, tags, counts).encode())
+
+
+def _vrt(path: Path, grid: Grid, legend: Legend, parts: Iterable[PartFile], tags: Mapping[str, str], counts) -> str:
+    height, width = grid.shape
+    sources = "".join(_source(path, file, window) for file, window in parts)
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">\n{_place(grid)}{_metadata(legend, tags)}'
+        f'<VRTRasterBand dataType="Byte" band="1" blockXSize="{BLOCK}" blockYSize="{BLOCK}">\n'
+        f"{_band(legend, counts)}{sources}</VRTRasterBand>\n</VRTDataset>\n"
+    )
+
+
+def _source(path: Path, file: Path, window: Window) -> str:
+    size = f'xSize="{window.width}" ySize="{window.height}"'
+    # With its size told, GDAL opens a file only when it reads there.
+    shape = f'RasterXSize="{window.width}" RasterYSize="{window.height}"'
+    return (
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{escape(_relative(file, path))}</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SourceProperties {shape} DataType="Byte" BlockXSize="{BLOCK}" '
+        f'BlockYSize="{BLOCK}"/><SrcRect xOff="0" yOff="0" {size}/>'
+        f'<DstRect xOff="{window.col}" yOff="{window.row}" {size}/></SimpleSource>\n'
+    )
+
+
+def _place(grid: Grid) -> str:
+    found = ""
+    if grid.gcps:
+        points = "".join(
+            f'<GCP Id="{number}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}" Z="{p.z!r}"/>'
+            for number, p in enumerate(grid.gcps, start=1)
+        )
+        wkt = quoteattr(grid.crs.to_wkt()) if grid.crs else '""'
+        found += f'<GCPList Projection={wkt} dataAxisToSRSAxisMapping="1,2">{points}</GCPList>\n'
+    elif grid.crs:
+        found += f'<SRS dataAxisToSRSAxisMapping="1,2">{escape(grid.crs.to_wkt())}</SRS>\n'
+    if grid.georeferenced:
+        found += f"<GeoTransform>{', '.join(repr(value) for value in grid.transform.to_gdal())}</GeoTransform>\n"
+    if grid.rpcs:
+        found += f'<Metadata domain="RPC">{_items(dict(grid.rpcs))}</Metadata>\n'
+    return found
+
+
+def _metadata(legend: Legend, tags: Mapping[str, str]) -> str:
+    found = {LEGEND_TAG: json.dumps(legend.to_dict()), "AREA_OR_POINT": "Area"}
+    found |= {"TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}", **tags}
+    return f"<Metadata>{_items(found)}</Metadata>\n"
+
+
+def _items(values: Mapping[str, str]) -> str:
+    return "".join(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(values.items()))
+
+
+def _band(legend: Legend, counts: np.ndarray) -> str:
+    """Nodata, colours, names and the attribute table, as the .tif has them."""
+    colours = colour_table(legend)
+    entries = "".join(
+        "<Entry c1={} c2={} c3={} c4={}/>".format(*(f'"{part}"' for part in colours.get(code, (0, 0, 0, 255))))
+        for code in range(256)
+    )
+    pam = class_names(legend, counts)
+    names = pam[pam.index('band="1">') + len('band="1">') : pam.index("</PAMRasterBand>")]
+    return (
+        f"<Description>class</Description><NoDataValue>{NODATA}</NoDataValue><ColorInterp>Palette</ColorInterp>\n"
+        f"<ColorTable>{entries}</ColorTable>\n{names}\n"
+    )
+
+
+def _write_gti(
+    path: Path,
+    grid: Grid,
+    legend: Legend,
+    parts: Sequence[PartFile],
+    tags: Mapping[str, str],
+    counts: np.ndarray,
+    overwrite: bool,
+) -> None:
+    place = grid.transform
+    if not grid.georeferenced or grid.crs is None or place.b or place.d or place.a <= 0 or place.e >= 0:
+        raise UsageError(
+            f"{path}: a tile index needs a scene with a CRS whose rows run east and whose columns run south; "
+            "write a .vrt"
+        )
+    index = path.with_name(path.name + ".gpkg")
+    require_place(index, overwrite)
+    _write_layer(index, path, grid, parts)
+    left, bottom, right, top = grid.bounds
+    values = {"ResX": place.a, "ResY": -place.e, "MinX": left, "MinY": bottom, "MaxX": right, "MaxY": top}
+    extent = "".join(f"<{name}>{value!r}</{name}>" for name, value in values.items())
+    text = (
+        f"<GDALTileIndexDataset>\n<IndexDataset>{escape(index.name)}</IndexDataset><IndexLayer>{LAYER}</IndexLayer>"
+        f"<LocationField>location</LocationField>\n{extent}\n<BlockXSize>{BLOCK}</BlockXSize>"
+        f"<BlockYSize>{BLOCK}</BlockYSize>\n{_metadata(legend, tags)}"
+        f'<Band band="1" dataType="Byte">\n{_band(legend, counts)}</Band>\n</GDALTileIndexDataset>\n'
+    )
+    replace_file(path, text.encode())
+
+
+def _write_layer(index: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
+    outlines = [shapely.box(*grid[window].bounds) for _, window in parts]
+    names = np.array([_relative(file, path) for file, _ in parts], object)
+    draft = index.with_name(f".{uuid4().hex}.gpkg")
+    try:
+        with disk_errors(index):
+            pyogrio.raw.write(
+                draft,
+                shapely.to_wkb(np.array(outlines, object)),
+                [names],
+                ["location"],
+                layer=LAYER,
+                driver="GPKG",
+                geometry_type="Polygon",
+                crs=grid.crs.to_wkt(),
+            )
+            os.replace(draft, index)
+    except pyogrio.errors.DataSourceError as error:
+        raise OutputError(f"{index}: cannot be written ({error})") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _relative(file: Path, index: Path) -> str:
+    return Path(os.path.relpath(file.absolute(), index.absolute().parent)).as_posix()
