@@ -94,7 +94,7 @@ def status(folder: str, as_json: bool) -> None:
     "-o",
     "--output",
     required=True,
-    metavar="MASK.tif|.vrt|.gti|DIR/",
+    metavar="MASK.tif|.vrt|.gti.gpkg|DIR/",
     help="The map: of its own, or one that names the parts; for several scenes a folder, ending in /.",
 )
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")

@@ -32,6 +32,8 @@ PATIENCE = 300.0
 """Seconds without any worker after which a run gives up: on clusters they wait in queues, too."""
 LOOK = 5.0
 """Seconds after which it is looked whether workers are there, while no task ends."""
+CONNECT = 10.0
+"""Seconds to reach a scheduler in."""
 CORES = 4
 """Of a CPU, for one worker."""
 CONFIG = {
@@ -133,11 +135,12 @@ def _cluster(specs: dict[int, dict[str, Any]]) -> Iterator[SpecCluster]:
 @contextmanager
 def _client_of(where: str | SpecCluster, name: str) -> Iterator[Client]:
     try:
-        client = Client(where, timeout=10, set_as_default=False)
+        client = Client(where, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ResourceError(f"{name}: cannot be reached ({error}); is it running?") from error
     try:
-        yield client
+        with client.as_current():
+            yield client
     finally:
         # A scheduler that is gone answers to nothing.
         with suppress(Exception):

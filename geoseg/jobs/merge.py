@@ -21,7 +21,7 @@ from geoseg.jobs.job import Job, read_job
 from geoseg.jobs.parts import Part, Parts
 from geoseg.jobs.status import SceneStatus, scene_status
 from geoseg.prediction.predict import Prediction
-from geoseg.raster.index import INDEXES, write_index
+from geoseg.raster.index import is_index, write_index
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ClassRasterWriter, require_writable
 from geoseg.source import Source
@@ -65,11 +65,11 @@ def merge_job(
     """Make the maps of a job from its parts, each checked against its checksum.
 
     A .tif has the pixels, names, colours, overviews and tags that geoseg.predict writes; parts are read and written one
-    after the other. A .vrt or .gti only names the parts, which must stay. Into a folder each scene gets a .tif, and a
-    summary of all is written beside them.
+    after the other. A .vrt or .gti.gpkg only names the parts, which must stay. Into a folder each scene gets a .tif,
+    and a summary of all is written beside them.
 
     Args:
-        output: MASK.tif, MASK.vrt, MASK.gti, or a folder; several scenes need a folder.
+        output: MASK.tif, MASK.vrt, MASK.gti.gpkg, or a folder; several scenes need a folder.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of the .tif, as geoseg.predict takes them.
         allow_unfinished: merge what is finished, and leave the rest nodata.
@@ -79,8 +79,8 @@ def merge_job(
     job = read_job(folder)
     parts = Parts(folder, job)
     targets, summary = _targets(job, str(output), overwrite)
-    if (cog or creation_options) and any(target.suffix in INDEXES for target in targets):
-        raise UsageError("--cog and --co are of a .tif; a .vrt or .gti only names the parts")
+    if (cog or creation_options) and any(map(is_index, targets)):
+        raise UsageError("--cog and --co are of a .tif; a .vrt or .gti.gpkg only names the parts")
     statuses = [scene_status(job, number, parts) for number in range(len(job.scenes))]
     if not allow_unfinished:
         _require_finished(folder, statuses)
@@ -103,7 +103,7 @@ def _targets(job: Job, output: str, overwrite: bool) -> tuple[list[Path], Path |
         raise UsageError(f"{len(job.scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")
     if not is_folder:
         target = Path(output)
-        if target.suffix in INDEXES:
+        if is_index(target):
             require_place(target, overwrite)
         else:
             require_writable(target, overwrite)
@@ -172,7 +172,7 @@ def _merge_scene(
     entry = status.entry
     # In row order, as rows of the raster follow each other in the file.
     in_order = sorted(status.parts, key=lambda part: part.window)
-    if target.suffix in INDEXES:
+    if is_index(target):
         files = [(parts.raster(part.task), part.window) for part in in_order if part.sha256]
         counts = status.result().counts
         write_index(target, entry.grid, entry.legend, files, entry.tags, counts, overwrite)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def run_job(
         raise UsageError("--workers and --memory are of --dask local")
     if dask and shard:
         raise UsageError("--shard is for processes that know nothing of each other, --dask shares tasks out by itself")
+    if dask and find_spec("distributed") is None:
+        raise UsageError("--dask needs Dask: pip install 'geoseg[dask]'")
     parts, tasks = Parts(folder, job), _chosen(job, shard, dask).of(job)
     parts.sweep()
     whole = parts.find_all_whole(tasks)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 from xml.sax.saxutils import escape, quoteattr
@@ -14,7 +16,7 @@ import pyogrio.raw
 import shapely
 
 import geoseg
-from geoseg.errors import OutputError, UsageError
+from geoseg.errors import ResourceError, UsageError
 from geoseg.files import disk_errors, replace_file, require_place
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend
@@ -22,13 +24,22 @@ from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.writer import class_names, colour_table
 from geoseg.tiling import BLOCK
 
-INDEXES = (".vrt", ".gti")
+VRT, GTI = ".vrt", ".gti.gpkg"
 MOST_SOURCES = 20_000
 """Files that a VRT names: GDAL reads its text from end to end whenever it opens it."""
-LAYER = "parts"
+LOCATION = "location"
+"""Field of a tile index with the names of the files."""
 
 PartFile = tuple[Path, Window]
 """A class raster of its own, and the pixels of the whole that it holds."""
+
+
+def is_index(path: str | Path) -> bool:
+    """True for the endings of files that name parts; raises UsageError for other tile indices."""
+    name = Path(path).name.lower()
+    if name.endswith(".gti"):
+        raise UsageError(f"{path}: a tile index is one file here; let it end in {GTI}")
+    return name.endswith((VRT, GTI))
 
 
 def write_index(
@@ -40,10 +51,10 @@ def write_index(
     counts: np.ndarray,
     overwrite: bool = False,
 ) -> None:
-    """Write a .vrt or a .gti that shows parts as one class raster; what no part holds is nodata.
+    """Write a .vrt or a .gti.gpkg that shows parts as one class raster; what no part holds is nodata.
 
-    The parts are named relative to it and stay where they are. A .gti (GDAL >= 3.9) has a GeoPackage of its name beside
-    it, and needs a grid whose rows run east and whose columns run south.
+    The parts are named relative to it and stay where they are. A .gti.gpkg (GDAL >= 3.9) needs a grid whose rows run
+    east and whose columns run south.
 
     Args:
         counts: (256,) pixels of each code.
@@ -52,12 +63,12 @@ def write_index(
     """
     path = Path(path)
     require_place(path, overwrite)
-    if path.suffix == ".gti":
-        _write_gti(path, grid, legend, parts, tags, counts, overwrite)
+    if path.name.lower().endswith(GTI):
+        _write_gti(path, grid, legend, parts, tags, counts)
         return
     if len(parts) > MOST_SOURCES:
         raise UsageError(
-            f"{path}: {len(parts)} parts are too many for a VRT; write a .gti, which any number fits, or a .tif"
+            f"{path}: {len(parts)} parts are too many for a VRT; write a .gti.gpkg, which any number fits, or a .tif"
         )
     replace_file(path, _vrt(path, grid, legend, parts, tags, counts).encode())
 
@@ -134,7 +145,6 @@ def _write_gti(
     parts: Sequence[PartFile],
     tags: Mapping[str, str],
     counts: np.ndarray,
-    overwrite: bool,
 ) -> None:
     place = grid.transform
     if not grid.georeferenced or grid.crs is None or place.b or place.d or place.a <= 0 or place.e >= 0:
@@ -142,42 +152,53 @@ def _write_gti(
             f"{path}: a tile index needs a scene with a CRS whose rows run east and whose columns run south; "
             "write a .vrt"
         )
-    index = path.with_name(path.name + ".gpkg")
-    require_place(index, overwrite)
-    _write_layer(index, path, grid, parts)
     left, bottom, right, top = grid.bounds
     values = {"ResX": place.a, "ResY": -place.e, "MinX": left, "MinY": bottom, "MaxX": right, "MaxY": top}
     extent = "".join(f"<{name}>{value!r}</{name}>" for name, value in values.items())
-    text = (
-        f"<GDALTileIndexDataset>\n<IndexDataset>{escape(index.name)}</IndexDataset><IndexLayer>{LAYER}</IndexLayer>"
-        f"<LocationField>location</LocationField>\n{extent}\n<BlockXSize>{BLOCK}</BlockXSize>"
-        f"<BlockYSize>{BLOCK}</BlockYSize>\n{_metadata(legend, tags)}"
-        f'<Band band="1" dataType="Byte">\n{_band(legend, counts)}</Band>\n</GDALTileIndexDataset>\n'
+    described = (
+        f"<GDALTileIndexDataset><LocationField>{LOCATION}</LocationField>{extent}<BlockXSize>{BLOCK}</BlockXSize>"
+        f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(legend, tags)}"
+        f'<Band band="1" dataType="Byte">{_band(legend, counts)}</Band></GDALTileIndexDataset>'
     )
-    replace_file(path, text.encode())
-
-
-def _write_layer(index: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
-    outlines = [shapely.box(*grid[window].bounds) for _, window in parts]
-    names = np.array([_relative(file, path) for file, _ in parts], object)
-    draft = index.with_name(f".{uuid4().hex}.gpkg")
+    draft = path.with_name(f".{uuid4().hex}{GTI}")
     try:
-        with disk_errors(index):
-            pyogrio.raw.write(
-                draft,
-                shapely.to_wkb(np.array(outlines, object)),
-                [names],
-                ["location"],
-                layer=LAYER,
-                driver="GPKG",
-                geometry_type="Polygon",
-                crs=grid.crs.to_wkt(),
-            )
-            os.replace(draft, index)
-    except pyogrio.errors.DataSourceError as error:
-        raise OutputError(f"{index}: cannot be written ({error})") from error
+        with disk_errors(path):
+            _write_outlines(draft, path, grid, parts)
+            _describe_layer(draft, described)
+            os.replace(draft, path)
+    except (pyogrio.errors.DataSourceError, sqlite3.Error) as error:
+        raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
+    outlines = np.array([shapely.box(*grid[window].bounds) for _, window in parts], object)
+    pyogrio.raw.write(
+        draft,
+        shapely.to_wkb(outlines),
+        [np.array([_relative(file, path) for file, _ in parts], object)],
+        [LOCATION],
+        layer="parts",
+        driver="GPKG",
+        geometry_type="Polygon",
+        crs=grid.crs.to_wkt(),
+        # So that there is a row of metadata.
+        layer_metadata={"LOCATION_FIELD": LOCATION},
+    )
+
+
+def _describe_layer(draft: Path, described: str) -> None:
+    """Put the description of the index into its layer, where GDAL looks for it; pyogrio has no way to that domain.
+
+    In a file of its own it would name the index, and GDAL before 3.12 looks for that in the folder it runs in.
+    """
+    text = (
+        f'<GDALMultiDomainMetadata><Metadata domain="xml:GTI" format="xml">{described}</Metadata>'
+        "</GDALMultiDomainMetadata>"
+    )
+    with closing(sqlite3.connect(draft)) as database, database:
+        database.execute("UPDATE gpkg_metadata SET metadata = ?", (text,))
 
 
 def _relative(file: Path, index: Path) -> str:

@@ -1,0 +1,60 @@
+"""geoseg job as typed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+import geoseg
+from geoseg_cli.main import cli
+
+
+def run(*words: object, code: int = 0):
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture
+def scene(make_raster):
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 700, 530)).astype(np.uint8)
+    return make_raster(pixels, tiled=True, nodata=0)
+
+
+def test_plan_run_status_merge(scene, trained_run, tmp_path):
+    folder, how = tmp_path / "job", ("--model", trained_run, "--window", 256, "--device", "cpu")
+    planned = run("job", "plan", scene, "-o", folder, *how, "--part", 512)
+    assert "4 task(s)" in planned.stdout and f"geoseg job run {folder}" in planned.stdout
+    again = json.loads(run("job", "plan", scene, "-o", folder, *how, "--part", 512, "--json").stdout)
+    assert again["tasks"] == 4 and again["scenes"][0]["window"] == 256
+    assert "holds another job" in run("job", "plan", scene, "-o", folder, *how, code=5).stderr
+    assert "0 of 4 tasks done" in run("job", "status", folder).stdout
+    assert json.loads(run("job", "run", folder, "--shard", "2/2", "--json").stdout)["computed"] == 2
+    error = run("job", "merge", folder, "-o", tmp_path / "map.tif", code=2).stderr
+    assert f"geoseg job run {folder}" in error and len(error.splitlines()) == 1
+    assert "2 of 4 task(s) computed" in run("job", "run", folder).stdout
+    status = json.loads(run("job", "status", folder, "--json").stdout)
+    assert status["finished"] and status["scenes"][0]["percent"] == 100
+    (merged,) = json.loads(run("job", "merge", folder, "-o", tmp_path / "map.tif", "--json", "--co", "ZLEVEL=1").stdout)
+    assert merged["done"] == 4 and merged["path"] == str(tmp_path / "map.tif")
+    expected = geoseg.predict(scene, trained_run, window=256, device="cpu")
+    with rasterio.open(tmp_path / "map.tif") as made:
+        assert np.array_equal(made.read(1), expected.codes)
+    assert "ha)" in run("job", "merge", folder, "-o", tmp_path / "map.vrt").stdout
+
+
+def test_failed_tasks_are_exit_6(scene, trained_run, tmp_path):
+    folder = tmp_path / "job"
+    run("job", "plan", scene, "-o", folder, "--model", trained_run, "--device", "cpu", "--part", 512)
+    scene.unlink()
+    error = run("job", "run", folder, code=6).stderr
+    assert "4 of 4 task(s) failed" in error and "task 0 (scene.tif" in error and "and 1 more" in error
+    assert "failed 1 time(s)" in run("job", "status", folder).stdout
+
+
+def test_no_job(tmp_path):
+    assert "holds no job" in run("job", "status", tmp_path, code=2).stderr
