@@ -187,6 +187,7 @@ def test_no_worker_and_no_scheduler_end_the_run(scheduler, make_job, monkeypatch
     process, address = scheduler
     folder = make_job()
     monkeypatch.setattr(on_dask, "PATIENCE", 0.5)
+    monkeypatch.setattr(on_dask, "CONNECT", 1.0)
     with pytest.raises(ResourceError, match="has had no worker for 0 s; start some"):
         geoseg.run_job(folder, dask=address)
     monkeypatch.setattr(on_dask, "PATIENCE", 60)

@@ -25,8 +25,8 @@ def scene(make_raster):
     return make_raster(pixels, tiled=True, nodata=0)
 
 
-def test_plan_run_status_merge(scene, trained_run, tmp_path):
-    folder, how = tmp_path / "job", ("--model", trained_run, "--window", 256, "--device", "cpu")
+def test_plan_run_status_merge(scene, job_model, tmp_path):
+    folder, how = tmp_path / "job", ("--model", job_model, "--window", 256, "--device", "cpu")
     planned = run("job", "plan", scene, "-o", folder, *how, "--part", 512)
     assert "4 task(s)" in planned.stdout and f"geoseg job run {folder}" in planned.stdout
     again = json.loads(run("job", "plan", scene, "-o", folder, *how, "--part", 512, "--json").stdout)
@@ -41,15 +41,15 @@ def test_plan_run_status_merge(scene, trained_run, tmp_path):
     assert status["finished"] and status["scenes"][0]["percent"] == 100
     (merged,) = json.loads(run("job", "merge", folder, "-o", tmp_path / "map.tif", "--json", "--co", "ZLEVEL=1").stdout)
     assert merged["done"] == 4 and merged["path"] == str(tmp_path / "map.tif")
-    expected = geoseg.predict(scene, trained_run, window=256, device="cpu")
+    expected = geoseg.predict(scene, job_model, window=256, device="cpu")
     with rasterio.open(tmp_path / "map.tif") as made:
         assert np.array_equal(made.read(1), expected.codes)
     assert "ha)" in run("job", "merge", folder, "-o", tmp_path / "map.vrt").stdout
 
 
-def test_failed_tasks_are_exit_6(scene, trained_run, tmp_path):
+def test_failed_tasks_are_exit_6(scene, job_model, tmp_path):
     folder = tmp_path / "job"
-    run("job", "plan", scene, "-o", folder, "--model", trained_run, "--device", "cpu", "--part", 512)
+    run("job", "plan", scene, "-o", folder, "--model", job_model, "--device", "cpu", "--part", 512)
     scene.unlink()
     error = run("job", "run", folder, code=6).stderr
     assert "4 of 4 task(s) failed" in error and "task 0 (scene.tif" in error and "and 1 more" in error
