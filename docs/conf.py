@@ -18,7 +18,6 @@ release = version = geoseg.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "generated_pages",
@@ -26,6 +25,7 @@ extensions = [
 exclude_patterns = ["_ext", "reference/*/list.txt"]
 templates_path: list[str] = []
 default_role = "code"
+smartquotes = False
 rst_prolog = ".. role:: extra\n   :class: extra\n"
 
 # Pages are plain Markdown, so that they can be read where the repository is shown, too.
@@ -45,7 +45,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-napoleon_numpy_docstring = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 viewcode_line_numbers = True

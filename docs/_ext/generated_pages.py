@@ -42,6 +42,8 @@ OPTIONAL = {"maps", "vectorize", "export", "plots", "configuration", "notebooks/
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", leave_out_missing)
+    app.connect("autodoc-process-docstring", list_parameters)
+    app.connect("autodoc-process-signature", name_no_factories)
     return {"parallel_read_safe": True}
 
 
@@ -151,12 +153,15 @@ def plain_range(text: str) -> str:
 def prose(text: str) -> str:
     """A command's help: paragraphs, and those after a line of \\b with their lines kept."""
     paragraphs = inspect.cleandoc(text.replace("\f", "")).split("\n\n")
-    return "\n\n".join(
-        "\n".join(f"| {literal_options(line)}" for line in paragraph.removeprefix("\b\n").splitlines())
-        if paragraph.startswith("\b")
-        else literal_options(" ".join(paragraph.split()))
-        for paragraph in paragraphs
-    ) + "\n"
+    return (
+        "\n\n".join(
+            "\n".join(f"| {literal_options(line)}" for line in paragraph.removeprefix("\b\n").splitlines())
+            if paragraph.startswith("\b")
+            else literal_options(" ".join(paragraph.split()))
+            for paragraph in paragraphs
+        )
+        + "\n"
+    )
 
 
 def literal_options(text: str) -> str:
@@ -196,8 +201,7 @@ def table(heading: str, names: list[str]) -> str:
     )
     toctree = "".join(f"   api/geoseg.{name}\n" for name in names)
     return (
-        f".. rubric:: {heading}\n\n.. list-table::\n   :widths: 30 70\n\n{rows}\n"
-        f".. toctree::\n   :hidden:\n\n{toctree}"
+        f".. rubric:: {heading}\n\n.. list-table::\n   :widths: 30 70\n\n{rows}\n.. toctree::\n   :hidden:\n\n{toctree}"
     )
 
 
@@ -224,6 +228,27 @@ def name_page(name: str, written: dict[str, str]) -> str:
         text = "\n".join(f"   {line}" for line in docstring(name).splitlines())
         body = f".. py:data:: {title}\n   :type: {type(value).__name__}\n\n{text}\n"
     return f"{name}\n{'=' * len(name)}\n\n{body}" + shown_in(written, rf"geoseg\.{name}\b")
+
+
+def list_parameters(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Make a list of what a docstring says under "Args:", where one text may be of several parameters."""
+    if "Args:" not in lines:
+        return
+    start = lines.index("Args:")
+    stop = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
+    entry = re.compile(r"^    (\w[\w, ]*): ")
+    told = [entry.sub(lambda found: f"    * {in_bold(found[1])}: ", line) for line in lines[start + 1 : stop]]
+    # What goes on is indented by 8; the text of a list's entry is by 6.
+    lines[start:stop] = [":Parameters:", *(line.removeprefix("  ") if line[:8].isspace() else line for line in told)]
+
+
+def in_bold(names: str) -> str:
+    return ", ".join(f"**{name}**" for name in names.split(", "))
+
+
+def name_no_factories(app: Sphinx, what: str, name: str, value: object, options: object, signature, returns):
+    """Signatures whose defaults are made when they are needed could not be read."""
+    return (signature.replace("<factory>", "..."), returns) if signature else None
 
 
 # Notebooks

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def test_fields_have_docstrings(name: str) -> None:
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
     told = {
         field.target.id
-        for field, text in zip(body, body[1:], strict=False)
+        for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
     own = {field.name for field in dataclasses.fields(kind) if field.name in kind.__annotations__}

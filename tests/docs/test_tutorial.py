@@ -33,9 +33,7 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     return err + out
 
 
-def test_the_tutorial_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     said, checked = "", 0
     for language, code in code_blocks(TUTORIAL.read_text(encoding="utf-8")):
