@@ -26,6 +26,7 @@ exclude_patterns = ["_ext", "reference/*/list.txt"]
 templates_path: list[str] = []
 default_role = "code"
 smartquotes = False
+highlight_language = "text"
 rst_prolog = ".. role:: extra\n   :class: extra\n"
 
 # Pages are plain Markdown, so that they can be read where the repository is shown, too.

@@ -166,7 +166,8 @@ def prose(text: str) -> str:
 
 def literal_options(text: str) -> str:
     """Plain text as reStructuredText, with options and file names set as code."""
-    word = re.compile(r"(?<![\w-])(--?[a-z][\w-]*|[\w./*-]+\.(?:tif|json|html|md|csv|gpkg|safetensors|toml|png))(?!\w)")
+    endings = "tif|jpg|png|json|html|md|csv|gpkg|safetensors|toml"
+    word = re.compile(rf"(?<![\w<-])(--?[a-z][\w-]*|[\w./*<>-]+\.(?:{endings}))(?!\w)")
     pieces = word.split(text)
     return "".join(f"``{piece}``\\ " if number % 2 else escape(piece) for number, piece in enumerate(pieces)).strip()
 
