@@ -17,13 +17,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 import geoseg
 from geoseg.prediction.stitching import taper
 from geoseg.raster.labels import Labels
-from geoseg.scoring.figures import panels
 from geoseg.tiling import Lattice
 
 DOCS = Path(__file__).resolve().parent
@@ -96,10 +95,23 @@ def draw_tutorial() -> None:
         pixels, _ = scene.read()
     legend = geoseg.DEEPGLOBE
     truth, predicted = (Labels(path, legend).read() for path in ("data/truth.tif", "map.tif"))
-    wrong = np.where(truth == predicted, pixels // 2, np.array([230, 30, 30], np.uint8)[:, None, None])
-    pictures = [("scene (synthetic)", pixels), ("truth", legend.to_rgb(truth)), ("map", legend.to_rgb(predicted))]
-    panels([*pictures, ("differences in red", wrong.astype(np.uint8))], legend, IMAGES / "tutorial.png")
-    shrink(IMAGES / "tutorial.png")
+    wrong = np.where(truth == predicted, pixels // 2, np.array([230, 30, 30])[:, None, None]).astype(np.uint8)
+    pictures = {
+        "scene (synthetic)": pixels,
+        "truth": legend.to_rgb(truth),
+        "map": legend.to_rgb(predicted),
+        "differences in red": wrong,
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(10.6, 3.1), layout="constrained")
+    for ax, (title, picture) in zip(axes, pictures.items(), strict=True):
+        ax.imshow(np.moveaxis(picture, 0, -1), interpolation="nearest")
+        ax.set_title(title)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(True)
+    scored = [legend.classes[index] for index in legend.scored]
+    keys = [Patch(facecolor=np.array(c.colour) / 255, edgecolor=QUIET, linewidth=0.6, label=c.name) for c in scored]
+    figure.legend(handles=keys, loc="outside lower left", ncols=len(keys), frameon=False, handlelength=1.1)
+    save(figure, "tutorial.png")
 
 
 def draw_areas() -> None:
