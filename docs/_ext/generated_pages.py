@@ -56,6 +56,8 @@ def write_pages(app: Sphinx) -> None:
 
 
 def leave_out_missing(app: Sphinx, name: str, source: list[str]) -> None:
+    if name != "index":
+        return
     docs = Path(app.srcdir)
     missing = {entry for entry in OPTIONAL if not any(docs.glob(entry if "*" in entry else f"{entry}.md"))}
     source[0] = "\n".join(line for line in source[0].split("\n") if line not in missing)

@@ -46,9 +46,9 @@ def check(line: str) -> None:
     """Raises where a call of geoseg in the line has an option, a value or a number of arguments that it cannot have."""
     for words in invocations(line):
         command, name, rest = find_command(words)
-        leaves_out = "..." in rest or "COMMAND" in words
+        leaves_out = "..." in rest
         try:
-            command.make_context(name, [word for word in rest if word != "..."])
+            command.make_context(name, without_config([word for word in rest if word != "..."], command))
         except click.MissingParameter:
             assert leaves_out, line
         except click.exceptions.Exit:
@@ -71,6 +71,14 @@ def is_shell(line: str) -> bool:
     except ValueError:
         return False
     return not re.search(r"\[-|\w\(|= geoseg\.|^(import|from) ", line)
+
+
+def without_config(words: list[str], command: click.Command) -> list[str]:
+    """The words without --config FILE, which would be read, where the command has that option."""
+    if "--config" in words and "--config" in all_options(command):
+        place = words.index("--config")
+        return words[:place] + words[place + 2 :]
+    return words
 
 
 def all_options(command: click.Command) -> set[str]:
