@@ -191,6 +191,12 @@ gsd = click.option(
     metavar="M",
     help="Ground resolution in metres per pixel of scenes whose files tell none.",
 )
+nodata = click.option(
+    "--nodata",
+    type=float,
+    metavar="VALUE",
+    help="A value that means no data, beside what the files declare.",
+)
 scaling = click.option(
     "--scaling",
     type=click.Choice(["range", "statistics", "percentile"]),

@@ -56,6 +56,7 @@ from .heap import return_freed_memory
     show_default=True,
     help="Invalid where all bands are nodata, or any.",
 )
+@options.nodata
 @options.device
 @options.precision
 @click.option(
@@ -110,9 +111,11 @@ def predict(
     A run that is stopped keeps its finished parts beside the output; --resume continues it.
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
+    from geoseg.raster.nodata import NodataRule
 
     return_freed_memory()
     kind, scores_output = scores or ("none", None)
+    given["nodata_rule"] = NodataRule(given["nodata_rule"], given.pop("nodata"))
     if dry_run:
         planning = {key: value for key, value in given.items() if key != "cog"}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)

@@ -53,6 +53,7 @@ from . import options
 @options.size
 @options.window
 @options.gsd
+@options.nodata
 @options.split
 @click.option(
     "--augment/--no-augment",

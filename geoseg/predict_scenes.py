@@ -21,7 +21,7 @@ from geoseg.prediction.plan import Plan, Scores
 from geoseg.prediction.predict import Prediction, open_scene, planned, predict, require_other_file
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
-from geoseg.raster.scene import NodataRule
+from geoseg.raster.scene import AnyRule
 from geoseg.raster.writer import require_writable
 from geoseg.source import Source
 from geoseg.training.run import newest_finished_run
@@ -111,7 +111,7 @@ def predict_scenes(
     bands: Sequence[Band] | None = None,
     stack: bool = False,
     mosaic: bool = False,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     scores: Scores = "none",
     scores_output: Path | None = None,
     **options: Any,
@@ -157,7 +157,7 @@ def plan_scenes(
     stack: bool = False,
     mosaic: bool = False,
     resume: bool = False,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
