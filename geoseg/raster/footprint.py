@@ -24,6 +24,8 @@ PIECES = 32
 """Into which a side of the raster is cut before it is bent."""
 MOST_POINTS = 400
 """Of an outline in pixels; where there are more its convex hull is taken."""
+STRAIGHT = 0.25
+"""Pixels by which an outline may miss where points on it are left out."""
 DECIMALS = 7
 """Of degrees: a centimetre."""
 WGS84 = CRS.from_epsg(4326)
@@ -32,21 +34,22 @@ WGS84 = CRS.from_epsg(4326)
 def footprint(source: str | Path | Source, grid: Grid) -> shapely.Polygon | shapely.MultiPolygon:
     """Where a raster has data, longitudes and latitudes on WGS 84, exteriors counter-clockwise.
 
-    The outline is that of the data at 512 pixels along the longer side, every bit of data within it. It is cut at the
-    antimeridian. A raster that holds a pole has the rectangle of all longitudes down to its lowest latitude.
+    The outline has no holes; of more than 512 pixels along a side not all are looked at, and it is drawn a little wider.
+    It is cut at the antimeridian. A raster that holds a pole has the rectangle of all longitudes down to its lowest latitude.
     Raises InputError where the grid has no place on Earth.
     """
     to_crs, crs = _place_of(grid, Source.of(source))
     outline = shapely.segmentize(_data_outline(source, grid), max(grid.shape) / PIECES)
     projection = Projection(crs, WGS84)
-    around = shapely.transform(outline, lambda xy: np.stack(projection(*to_crs(xy)), -1))
-    if not np.isfinite(shapely.get_coordinates(around)).all():
+    places = np.stack(projection(*to_crs(shapely.get_coordinates(outline))), -1)
+    if not np.isfinite(places).all():
         raise InputError(f"{source}: parts of it have no longitude and latitude; cut them away")
-    if _holds_a_pole(outline, to_crs, projection):
-        return _cap(shapely.get_coordinates(around)[:, 1])
+    around = shapely.set_coordinates(outline, places)
+    if any(_goes_round_a_pole(part) for part in shapely.get_parts(around)):
+        return _cap(places[:, 1])
     parts = [piece for part in shapely.get_parts(around) for piece in _cut_at_antimeridian(part)]
-    rounded = shapely.set_precision(shapely.union_all(parts), 10.0**-DECIMALS)
-    return shapely.normalize(rounded).reverse() if False else _oriented(rounded)
+    whole = shapely.simplify(shapely.union_all(parts), STRAIGHT * _pixel_degrees(outline, around))
+    return _oriented(shapely.set_precision(whole, 10.0**-DECIMALS))
 
 
 def bbox_of(outline: shapely.Geometry) -> list[float]:
@@ -76,7 +79,7 @@ def _place_of(grid: Grid, source: Source) -> tuple[Callable[[np.ndarray], tuple[
 
 
 def _data_outline(source: str | Path | Source, grid: Grid) -> shapely.Geometry:
-    """Where there are data, with (col, row) of the grid's pixel corners as (x, y): all of the grid where there are none."""
+    """Where there are data, (col, row) of pixel corners as (x, y); the whole grid where there are none at all."""
     height, width = grid.shape
     step = max(1, math.ceil(max(grid.shape) / LOOKED_AT))
     shape = math.ceil(height / step), math.ceil(width / step)
@@ -85,23 +88,29 @@ def _data_outline(source: str | Path | Source, grid: Grid) -> shapely.Geometry:
     if mask.all() or not mask.any():
         return shapely.box(0, 0, width, height)
     found = [shapely.geometry.shape(one) for one, _ in rasterio.features.shapes(mask, mask > 0)]
-    # A pixel of data beside one that was looked at may have been missed.
-    whole = shapely.union_all([shapely.Polygon(one.exterior) for one in found]).buffer(1, join_style="mitre")
-    whole = shapely.simplify(whole, 1)
+    whole = shapely.union_all([shapely.Polygon(one.exterior) for one in found])
+    if step > 1:
+        # By one pixel for data beside what was looked at, by another for what is simplified.
+        whole = shapely.simplify(whole.buffer(2, join_style="mitre"), 1)
     if shapely.get_num_coordinates(whole) > MOST_POINTS:
         whole = shapely.convex_hull(whole)
     scaled = shapely.transform(whole, lambda xy: xy * (width / shape[1], height / shape[0]))
     return scaled.intersection(shapely.box(0, 0, width, height))
 
 
-def _holds_a_pole(outline: shapely.Geometry, to_crs: Callable, projection: Projection) -> bool:
-    """True where longitudes run all the way round an outline."""
-    for part in shapely.get_parts(outline):
-        longitude, _ = projection(*to_crs(shapely.get_coordinates(part.exterior)))
-        turned = (np.diff(longitude) + 180) % 360 - 180
-        if abs(turned.sum()) > 180:
-            return True
-    return False
+def _turns(part: shapely.Polygon) -> np.ndarray:
+    """Degrees of longitude from each point of a polygon to the next, the short way."""
+    return (np.diff(shapely.get_coordinates(part.exterior)[:, 0]) + 180) % 360 - 180
+
+
+def _goes_round_a_pole(part: shapely.Polygon) -> bool:
+    return abs(_turns(part).sum()) > 180
+
+
+def _pixel_degrees(outline: shapely.Geometry, around: shapely.Geometry) -> float:
+    """Of latitude that a pixel is high, or of longitude that it is wide: the smaller one, about."""
+    spans = [(bounds[2] - bounds[0], bounds[3] - bounds[1]) for bounds in (outline.bounds, around.bounds)]
+    return min(spans[1]) / max(spans[0])
 
 
 def _cap(latitudes: np.ndarray) -> shapely.Polygon:
@@ -112,7 +121,7 @@ def _cap(latitudes: np.ndarray) -> shapely.Polygon:
 def _cut_at_antimeridian(part: shapely.Polygon) -> list[shapely.Geometry]:
     """A polygon whose longitudes may leap from 180 to -180, as pieces on either side."""
     xy = shapely.get_coordinates(part.exterior)
-    turned = np.concatenate([[0.0], np.cumsum((np.diff(xy[:, 0]) + 180) % 360 - 180)])
+    turned = np.concatenate([[0.0], np.cumsum(_turns(part))])
     straight = shapely.make_valid(shapely.Polygon(np.stack([xy[0, 0] + turned, xy[:, 1]], -1)))
     pieces = []
     for shift in (-360.0, 0.0, 360.0):

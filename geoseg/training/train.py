@@ -39,7 +39,7 @@ from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction.plan import resolve_window
 from geoseg.raster.bands import Band
 from geoseg.raster.features import LabelField
-from geoseg.source import Source
+from geoseg.source import OpeningPolicy, Source
 from geoseg.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from geoseg.training.class_weights import class_weights
 from geoseg.training.interruption import Interruption
@@ -56,7 +56,7 @@ from geoseg.training.record import (
 from geoseg.training.run import Run
 from geoseg.training.scaling import choose_scaling, fill_of, scaling_of, stretches_of
 from geoseg.training.scenes import common_names, open_scenes
-from geoseg.training.settings import TrainingSettings, resolve_settings
+from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model, start
 from geoseg.training.validation import Validation, validate
 
@@ -110,6 +110,7 @@ def train(
     """
     field = LabelField.asked(label_field, label_layer)
     resumption = resume_command(data, legend, bands, device, precision, cache, field)
+    asked = asked_beside(data, legend, bands, device, precision, cache, field)
     with joined(device) as (processes, device):
         root, said = resolve_data(data) if processes.first else (Source.of(data or "."), "")
         root = root.at(processes.agree(os.fspath(root)))
@@ -134,7 +135,7 @@ def train(
         trainer = Trainer.prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
         if processes.first:
-            run.write_config(trainer.record())
+            run.write_config(asked | settings_asked(trainer.settings), trainer.decided())
         trainer.fit(run, state, progress and processes.first, f"{resumption} -o {shlex.quote(str(run.folder))}")
         processes.wait()
         return load(run.model, resolve_device(device))
@@ -164,6 +165,40 @@ def resume_command(
     for option, value in given.items():
         words += [option, str(value)] if value not in (None, "auto") else []
     return shlex.join(["geoseg", "train", *words, "--resume"])
+
+
+def asked_beside(
+    data: str | Path | Source | None,
+    legend: Any,
+    bands: Sequence[Band] | None,
+    device: str,
+    precision: str,
+    cache: str | Path | None,
+    field: LabelField | None,
+) -> dict[str, Any]:
+    """The options of the command, beside its settings, as a run's config.toml has them."""
+    policy = OpeningPolicy() if data is None else Source.of(data).policy
+    return {
+        "data": None if data is None else str(data),
+        "allow_external": policy.external or None,
+        "allow_archives": policy.archives or None,
+        "allow_large": policy.large or None,
+        "allow_driver": list(policy.drivers) or None,
+        "legend": str(legend) if isinstance(legend, str | Path) else None,
+        "label_field": field and field.name,
+        "label_layer": field and field.layer,
+        "bands": None if bands is None else list(bands),
+        "device": device,
+        "precision": precision,
+        "cache": None if cache is None else str(cache),
+    }
+
+
+def settings_asked(settings: TrainingSettings) -> dict[str, Any]:
+    """All settings as options: the name as that of a setting or of a preset, where it is one."""
+    name = settings.setting
+    named = {"preset": name} if name in PRESETS else {"setting": name} if name in SETTINGS else {}
+    return named | {key: value for key, value in settings.to_dict().items() if key != "setting"}
 
 
 class Trainer:
@@ -313,12 +348,13 @@ class Trainer:
             self._remember_tau(state.best.get("prior_tau"))
         return state
 
-    def record(self) -> dict[str, Any]:
-        """What was asked for and decided, for config.toml."""
+    def decided(self) -> dict[str, Any]:
+        """What became of it here, for config.toml."""
         config = self.segmenter.config
-        decided = {"window": config.window, "size": config.size, "precision": self.precision, "bands": config.bands}
-        where = {"device": str(self.segmenter.device), "geoseg": geoseg.__version__}
-        return self.settings.to_dict() | decided | where | {"data": config.provenance["data"]["folder"]}
+        decided = {"setting": self.settings.setting, "window": config.window, "size": config.size}
+        decided |= {"band_numbers": list(config.band_numbers), "band_names": list(config.band_names)}
+        where = {"precision": self.precision, "device": str(self.segmenter.device), "geoseg": geoseg.__version__}
+        return decided | where | {"data": config.provenance["data"]["folder"]}
 
     def _is_out_of_patience(self, state: Progress) -> bool:
         patience = self.settings.patience
