@@ -102,7 +102,9 @@ def _typed(path: Path, key: str, value: Any, parameter: click.Parameter) -> Any:
     """A value as click has those from a command line, so that it is checked in the same way."""
     is_flag = isinstance(parameter, click.Option) and parameter.is_flag
     if is_flag != isinstance(value, bool):
-        raise click.UsageError(f"{path}: {key} is {'true or false' if is_flag else 'a value, not true or false'}, got {value!r}")
+        raise click.UsageError(
+            f"{path}: {key} is {'true or false' if is_flag else 'a value, not true or false'}, got {value!r}"
+        )
     if is_flag:
         return value
     if parameter.multiple or parameter.nargs != 1:

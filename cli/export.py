@@ -47,6 +47,7 @@ def export(
     run beside the model before it is put in its place. pip install 'geoseg[onnx]' brings what that needs.
     """
     import geoseg
+    from geoseg.stac.item import require_item_place
 
     if not (onnx or stac):
         raise click.UsageError("say what to write: --onnx FILE.onnx, --stac FILE.json, or both")
@@ -54,6 +55,8 @@ def export(
         raise click.UsageError(f"{', '.join(idle)} without --onnx: there is no ONNX file to shape")
     if not stac and (idle := options.given(FOR_STAC)):
         raise click.UsageError(f"{', '.join(idle)} without --stac: there is no Item to hold it")
+    if stac:
+        require_item_place(stac, overwrite)
     record = {}
     if onnx:
         written = geoseg.export_onnx(model, onnx, overwrite=overwrite, **how)

@@ -55,7 +55,5 @@ def stac(
     import geoseg
 
     output = output or class_raster.with_suffix(".json")
-    item = geoseg.stac_item(
-        class_raster, output, datetime=datetime, scenes=scenes, model=model, overwrite=overwrite
-    )
+    item = geoseg.stac_item(class_raster, output, datetime=datetime, scenes=scenes, model=model, overwrite=overwrite)
     click.echo(json.dumps(item) if as_json else output)

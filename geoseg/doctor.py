@@ -145,7 +145,9 @@ def _versions(facts: dict[str, Any]) -> Iterator[Finding]:
     facts |= {name: _version(name) for name in EXTRAS}
     for extra in dict.fromkeys(EXTRAS.values()):
         if missing := [name for name, of in EXTRAS.items() if of == extra and facts[name] is None]:
-            yield Finding("note", f"{', '.join(missing)} not installed", f"pip install 'geoseg[{extra}]' if you need it")
+            yield Finding(
+                "note", f"{', '.join(missing)} not installed", f"pip install 'geoseg[{extra}]' if you need it"
+            )
 
 
 def _version(name: str) -> str | None:
@@ -240,7 +242,9 @@ def _threads(facts: dict[str, Any]) -> Iterator[Finding]:
     threads = facts["torch threads"]
     if quota and threads > quota + 0.5:
         limit = max(1, round(quota))
-        yield Finding("slow", f"{threads} threads share {quota:g} CPUs of this container", f"set OMP_NUM_THREADS={limit}")
+        yield Finding(
+            "slow", f"{threads} threads share {quota:g} CPUs of this container", f"set OMP_NUM_THREADS={limit}"
+        )
     if threads == 1 and usable > 1 and (quota or usable) >= 2:
         yield Finding("slow", f"networks run on 1 of {usable} CPUs", "unset OMP_NUM_THREADS")
     if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
@@ -270,7 +274,9 @@ def _memory(facts: dict[str, Any]) -> Iterator[Finding]:
     least = min((size for size in (free, limit) if size), default=None)
     if least and least < LITTLE_MEMORY:
         yield Finding(
-            "slow", f"{least / 2**30:.1f} GiB of memory are free", "predict --dry-run tells what a scene needs; --window"
+            "slow",
+            f"{least / 2**30:.1f} GiB of memory are free",
+            "predict --dry-run tells what a scene needs; --window",
         )
 
 
@@ -321,7 +327,9 @@ def _rasters(facts: dict[str, Any]) -> Iterator[Finding]:
     for name in COMPRESSIONS:
         facts[f"{name} in GeoTIFF"] = (problem := _problem(partial(_write_tiff, name))) is None
         if problem:
-            yield Finding("broken" if name == "DEFLATE" else "note", f"GeoTIFF cannot be written with {name} ({problem})")
+            yield Finding(
+                "broken" if name == "DEFLATE" else "note", f"GeoTIFF cannot be written with {name} ({problem})"
+            )
     facts["coordinates"] = (problem := _problem(_project)) is None
     if problem:
         yield Finding("broken", f"coordinates cannot be projected ({problem})", "unset PROJ_LIB and PROJ_DATA")

@@ -157,9 +157,7 @@ def predict_scenes(
             )
         if stac:
             made_by, replace = segmenter.origin["path"], overwrite or resume
-            stac_item(
-                target, item_path(target), datetime=datetime, scenes=files, model=made_by, overwrite=replace
-            )
+            stac_item(target, item_path(target), datetime=datetime, scenes=files, model=made_by, overwrite=replace)
         yield result
 
 

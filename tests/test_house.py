@@ -50,7 +50,11 @@ def test_completion_is_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (run / "model.safetensors").touch()
     monkeypatch.setenv("_GEOSEG_COMPLETE", "bash_complete")
     asked = (("predict --model ru", "plain,runs/first\nfile,ru"), ("score a --legend d", "plain,deepglobe\nfile,d"))
-    asked += (("train --setting b", "plain,baseline"), ("train --encoder resnet3", "plain,resnet34"), ("st", "plain,stac"))
+    asked += (
+        ("train --setting b", "plain,baseline"),
+        ("train --encoder resnet3", "plain,resnet34"),
+        ("st", "plain,stac"),
+    )
     for words, offered in asked:
         monkeypatch.setenv("COMP_WORDS", f"geoseg {words}")
         monkeypatch.setenv("COMP_CWORD", str(len(words.split())))

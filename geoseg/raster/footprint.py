@@ -34,8 +34,9 @@ WGS84 = CRS.from_epsg(4326)
 def footprint(source: str | Path | Source, grid: Grid) -> shapely.Polygon | shapely.MultiPolygon:
     """Where a raster has data, longitudes and latitudes on WGS 84, exteriors counter-clockwise.
 
-    The outline has no holes; of more than 512 pixels along a side not all are looked at, and it is drawn a little wider.
-    It is cut at the antimeridian. A raster that holds a pole has the rectangle of all longitudes down to its lowest latitude.
+    The outline has no holes; of more than 512 pixels along a side not all are looked at, and it is drawn a little
+    wider. It is cut at the antimeridian. A raster that holds a pole has the rectangle of all longitudes from its
+    latitude farthest from there.
     Raises InputError where the grid has no place on Earth.
     """
     to_crs, crs = _place_of(grid, Source.of(source))

@@ -28,6 +28,7 @@ from geoseg.stac.item import (
     file_fields,
     href,
     nodata_class,
+    require_item_place,
     write_item,
 )
 from geoseg.stac.period import Period
@@ -62,6 +63,8 @@ def stac_item(
     time).
     """
     path, output = Path(class_raster), None if output is None else Path(output)
+    if output:
+        require_item_place(output, overwrite)
     with Scene(path) as scene:
         legend, grid, tags = own_legend(scene), scene.grid, scene.tags
     if legend is None:
@@ -112,7 +115,11 @@ def _recorded_scene(tags: dict[str, str]) -> list[Source]:
 
 def _projection(grid: Grid) -> dict[str, Any]:
     epsg = grid.crs.to_epsg()
-    code = {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:code": None, "proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
+    code = (
+        {"proj:code": f"EPSG:{epsg}"}
+        if epsg
+        else {"proj:code": None, "proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
+    )
     placed = {"proj:transform": list(grid.transform)[:6], "proj:bbox": list(grid.bounds)} if grid.georeferenced else {}
     return code | {"proj:shape": list(grid.shape)} | placed
 

@@ -13,9 +13,19 @@ import shapely
 import torch
 
 import geoseg
+from geoseg.errors import UsageError
 from geoseg.models.segmenter import PLAIN, SegmenterConfig
 from geoseg.models.storage import load, model_file, read_record
-from geoseg.stac.item import EXTENSIONS, STAC_VERSION, classes, file_fields, href, slug, write_item
+from geoseg.stac.item import (
+    EXTENSIONS,
+    STAC_VERSION,
+    classes,
+    file_fields,
+    href,
+    require_item_place,
+    slug,
+    write_item,
+)
 from geoseg.stac.period import ANY_TIME, Period
 
 ASSETS = {
@@ -46,6 +56,10 @@ def stac_model_item(
     Raises ModelError, OutputError, UsageError.
     """
     file, output = model_file(model), None if output is None else Path(output)
+    if output:
+        require_item_place(output, overwrite)
+    if bbox:
+        require_degrees(bbox)
     config = SegmenterConfig.from_dict(read_record(file)["config"])
     folder = output.parent if output else None
     name = _name_of(Path(model))
@@ -78,6 +92,13 @@ def band_names(config: SegmenterConfig) -> list[str]:
     """The names of a model's bands; where it has none, band1, band2 and so on by the numbers they were trained by."""
     numbers = config.band_numbers or range(1, config.bands + 1)
     return list(config.band_names) or [f"band{number}" for number in numbers]
+
+
+def require_degrees(bbox: Sequence[float]) -> None:
+    """Raise UsageError unless west, south, east and north are a rectangle on the Earth."""
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise UsageError(f"the box is west, south, east and north in degrees, got {', '.join(f'{v:g}' for v in bbox)}")
 
 
 def _mlm(config: SegmenterConfig, file: Path, name: str) -> dict[str, Any]:
@@ -125,7 +146,7 @@ def _input(config: SegmenterConfig) -> dict[str, Any]:
 def _output(config: SegmenterConfig) -> dict[str, Any]:
     return {
         "name": "logits",
-        "description": "Of each class in the legend's order; codes and colours of maps are the classes' values and hints",
+        "description": "One plane a class, in the order of the classes, whose values and colours are those of maps",
         "tasks": ["semantic-segmentation"],
         "result": {
             "shape": [-1, len(config.legend), config.size, config.size],
