@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from geoseg.models import onnx_export as module
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, TileBatch
 from geoseg.scaling import Scaling
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPES = (2, 37, 53), (1, 64, 32), (3, 5, 1)
 
 
@@ -79,7 +81,7 @@ def test_a_network_on_an_encoder_at_any_size(tmp_path):
         require_close(run(tmp_path / "m.onnx", pixels=pixels), logits_of(segmenter, pixels))
 
 
-def test_scores_codes_and_what_the_file_tells(trained_run, tmp_path):
+def test_scores_what_the_file_tells_and_the_documents_example(trained_run, sample_folder, tmp_path, monkeypatch):
     """Of a trained model, by its run folder."""
     segmenter = geoseg.load(trained_run)
     written = geoseg.export_onnx(trained_run, tmp_path / "s.onnx")
@@ -100,6 +102,15 @@ def test_scores_codes_and_what_the_file_tells(trained_run, tmp_path):
         "sha256": segmenter.origin["sha256"],
         "weights_sha256": segmenter.weights_sha256(),
     }
+    (tmp_path / "s.onnx").rename(tmp_path / "first.onnx")
+    shutil.copy(sample_folder / "scene.tif", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    example = (ROOT / "docs/export.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    exec(example, found := {})
+    with geoseg.Scene("scene.tif") as scene:
+        pixels, valid = scene.read()
+    index = logits_of(segmenter, pixels[None], valid[None])[0, list(DEEPGLOBE.scored)].argmax(0)
+    assert not valid.all() and (found["codes"] == np.where(valid, index, 255)).mean() > 0.999
 
 
 def test_what_is_no_data_and_a_raster_s_own_percentiles_are_inputs(tmp_path):
