@@ -37,6 +37,16 @@ def test_a_turned_grid_keeps_its_four_corners(make_raster):
     assert found.exterior.is_ccw and bbox_of(found) == list(found.bounds)
 
 
+def test_edges_bend_as_they_do_on_the_earth(make_raster):
+    transform = Affine(30_000, 0, 2_600_000, 0, -30_000, 4_800_000)
+    found = outline_of(make_raster(crs="EPSG:3035", transform=transform))
+    sides = [((0, 0), (53, 0)), ((53, 0), (53, 37)), ((53, 37), (0, 37)), ((0, 37), (0, 0))]
+    steps = np.linspace(0, 1, 500)[:, None]
+    edge = np.concatenate([np.array(start) * (1 - steps) + np.array(stop) * steps for start, stop in sides])
+    expected = degrees("EPSG:3035", [transform @ tuple(place) for place in edge])
+    assert nearly(found, expected, 0.002) and not nearly(found, shapely.Polygon(expected.exterior.coords[::500]), 0.01)
+
+
 def test_nodata_is_outside_and_every_pixel_of_data_within(make_raster):
     pixels = np.full((1, 37, 53), 255, np.uint8)
     pixels[0, 5:30, 11:20] = 7
