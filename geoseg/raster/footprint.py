@@ -24,7 +24,7 @@ PIECES = 32
 """Into which a side of the raster is cut before it is bent."""
 MOST_POINTS = 400
 """Of an outline in pixels; where there are more its convex hull is taken."""
-STRAIGHT = 0.25
+STRAIGHT = 0.05
 """Pixels by which an outline may miss where points on it are left out."""
 DECIMALS = 7
 """Of degrees: a centimetre."""
