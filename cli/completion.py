@@ -23,12 +23,12 @@ def files(context: click.Context, parameter: click.Parameter, incomplete: str) -
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs with a model below ./runs, the newest first, and files."""
     found = sorted(Path("runs").glob(f"*/{RUN_MODEL}"), key=lambda path: -path.stat().st_mtime)
-    return [*_begun(incomplete, [str(path.parent) for path in found]), *files(context, parameter, incomplete)]
+    return _or_files(context, parameter, incomplete, [str(path.parent) for path in found])
 
 
 def legends(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Legends that have names, and files."""
-    return [*_begun(incomplete, LEGENDS), *files(context, parameter, incomplete)]
+    return _or_files(context, parameter, incomplete, LEGENDS)
 
 
 def encoders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -39,6 +39,11 @@ def encoders(context: click.Context, parameter: click.Parameter, incomplete: str
 def devices(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Those that most machines have."""
     return _begun(incomplete, DEVICES)
+
+
+def _or_files(context: click.Context, parameter: click.Parameter, incomplete: str, names) -> list[CompletionItem]:
+    # Files come first: bash forgets what it was offered before them, and then offers them where nothing else fits.
+    return [*files(context, parameter, incomplete), *_begun(incomplete, names)]
 
 
 def _begun(incomplete: str, names) -> list[CompletionItem]:

@@ -49,7 +49,7 @@ def test_completion_is_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run.mkdir(parents=True)
     (run / "model.safetensors").touch()
     monkeypatch.setenv("_GEOSEG_COMPLETE", "bash_complete")
-    asked = (("predict --model ru", "plain,runs/first\nfile,ru"), ("score a --legend d", "plain,deepglobe\nfile,d"))
+    asked = (("predict --model ru", "file,ru\nplain,runs/first"), ("score a --legend d", "file,d\nplain,deepglobe"))
     asked += (
         ("train --setting b", "plain,baseline"),
         ("train --encoder resnet3", "plain,resnet34"),
