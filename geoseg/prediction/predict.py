@@ -170,8 +170,8 @@ def predict(
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
             (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
-        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is; "all 0"
-            counts 0 as nodata, too.
+        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is;
+            "all 0" counts 0 as nodata, too.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
