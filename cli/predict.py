@@ -18,7 +18,12 @@ from .heap import return_freed_memory
 @click.command()
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=options.RASTER)
 @click.option(
-    "-o", "--output", required=True, metavar="MASK.tif|DIR/", help="The map; for several scenes a folder, ending in /."
+    "-o",
+    "--output",
+    required=True,
+    metavar="MASK.tif|DIR/",
+    help="The map; for several scenes a folder, ending in /.",
+    shell_complete=options.completed.files,
 )
 @options.planning
 @click.option(
@@ -31,6 +36,8 @@ from .heap import return_freed_memory
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @options.creation_options
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@click.option("--stac", is_flag=True, help="Write a STAC Item beside each map: MASK.json.")
+@options.datetime
 @options.opening
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
@@ -55,13 +62,15 @@ def predict(obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool,
     return_freed_memory()
     kind, scores_output = scores or ("none", None)
     if dry_run:
-        planning = {key: value for key, value in given.items() if key not in ("cog", "creation_options")}
+        planning = {key: given[key] for key in given if key not in ("cog", "creation_options", "stac", "datetime")}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
     several = len(scenes) > 1 and not (given["stack"] or given["mosaic"])
     if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
+    if given["datetime"] and not given["stac"]:
+        raise click.UsageError("--datetime is of the Items that --stac writes")
     written = {"scores": kind, "scores_output": scores_output}
     results = []
     try:
@@ -76,6 +85,7 @@ def predict(obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool,
         raise
     if as_json:
         click.echo(json.dumps(results if several else results[0] if results else None))
+    options.suggest("score", output if several else results[0]["path"] if results else output, "TRUTH")
 
 
 def _resume_command(arguments: list[str]) -> str:

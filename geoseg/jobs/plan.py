@@ -20,7 +20,7 @@ from geoseg.prediction.predict import open_scene, planned, provenance
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
 from geoseg.raster.described import open_described
-from geoseg.raster.scene import NodataRule
+from geoseg.raster.scene import AnyRule
 from geoseg.source import Source
 from geoseg.tiling import BLOCK
 
@@ -43,7 +43,7 @@ def plan_job(
     bands: Sequence[Band] | None = None,
     stack: bool = False,
     mosaic: bool = False,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     **options: Any,
 ) -> Job:
     """Decide a prediction of one scene or of several, and write it down in a folder for those who will compute it.
