@@ -42,6 +42,7 @@ def plan(scenes, output: str, as_json: bool, **given) -> None:
 
     planned = geoseg.plan_job(scenes, output, **given)
     click.echo(json.dumps(planned.summary()) if as_json else planned.to_text(output))
+    options.suggest("job", "run", output)
 
 
 @job.command()
@@ -73,6 +74,7 @@ def run(obj: dict, folder: str, as_json: bool, **given) -> None:
     return_freed_memory()
     done = geoseg.run_job(folder, progress=obj["progress"], **given)
     click.echo(json.dumps(done.to_dict()) if as_json else done.to_text())
+    options.suggest("job", "merge", folder, "-o", "MASK.tif")
 
 
 @job.command()

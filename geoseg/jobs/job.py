@@ -196,7 +196,7 @@ class Job:
             "buffers beside the network's own"
             for number, scene in enumerate(self.scenes)
         ]
-        return "\n".join([*lines, f"{folder}: {len(self.tasks)} task(s); compute them with: geoseg job run {folder}"])
+        return "\n".join([*lines, f"{folder}: {len(self.tasks)} task(s)"])
 
     def _work(self, task: Task) -> int:
         return task.windows * math.prod(self.scenes[task.scene].plan.tile_shape)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -84,6 +85,12 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def restarts() -> tuple[int, int]:
+    """How often torchrun has started the processes of this run again, and how often it may (--max-restarts)."""
+    counts = (os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return tuple(int(count) for count in counts)
+
+
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Processes, str]]:
     """The processes of this run and this one's device: several where torchrun started this one, else one alone.
@@ -96,7 +103,8 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     device = _device_of_this(device)
     mine = not dist.is_initialized()
     if mine:
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=TIMEOUT)
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend, timeout=TIMEOUT, **_meeting_place())
     processes = Processes(dist.get_rank(), dist.get_world_size())
     if not processes.first:
         logging.getLogger("geoseg").setLevel(logging.ERROR)
@@ -113,6 +121,23 @@ def require_even_batches(batch_size: int, processes: Processes) -> None:
         raise UsageError(
             f"--batch-size {batch_size} is of all {processes.count} processes together; give a multiple of them"
         )
+
+
+def _meeting_place() -> dict[str, Any]:
+    """Where processes that torchrun started again find each other; nothing on the first start.
+
+    torchrun keeps one store over its restarts, in which they would find the addresses of those that have ended. Counts
+    of restarts are each node's own: on several nodes TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 makes a store each time.
+    """
+    variables = os.environ
+    kept = variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    one_node = variables.get("LOCAL_WORLD_SIZE") == variables.get("WORLD_SIZE")
+    number, _ = restarts()
+    if not (number and kept and one_node):
+        return {}
+    store = dist.TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False)
+    rank, count = int(variables["RANK"]), int(variables["WORLD_SIZE"])
+    return {"store": dist.PrefixStore(f"restart-{number}", store), "rank": rank, "world_size": count}
 
 
 def _device_of_this(device: str) -> str:

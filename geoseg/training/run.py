@@ -45,10 +45,9 @@ class Run:
         """The folder of a run to go on with, from its start where no epoch was finished; raises ModelError for none."""
         if folder is None:
             raise UsageError("--resume needs the run's folder: name it with -o RUN")
-        run = cls(Path(folder))
-        if not (run.folder / CONFIG_FILE).is_file():
+        if not has_begun(folder):
             raise ModelError(f"{folder}: holds no run to go on with")
-        return run
+        return cls(Path(folder))
 
     def begun(self) -> dict[str, Any] | None:
         """The config of the last saved model; None where no epoch was finished."""
@@ -83,6 +82,11 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         replace_file(self.folder / name, text.encode())
+
+
+def has_begun(folder: str | Path) -> bool:
+    """True where a folder holds a run, begun at least."""
+    return (Path(folder) / CONFIG_FILE).is_file()
 
 
 def require_makeable(folder: Path) -> None:

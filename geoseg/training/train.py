@@ -12,6 +12,7 @@ from typing import Any
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.resolve import resolve_data
 from geoseg.datasets.splits import resolve_split
+from geoseg.errors import UsageError
 from geoseg.legend import Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
@@ -21,8 +22,8 @@ from geoseg.raster.features import LabelField
 from geoseg.source import OpeningPolicy, Source
 from geoseg.training.checkpoint import Progress
 from geoseg.training.preparation import prepare
-from geoseg.training.processes import Processes, joined, require_even_batches
-from geoseg.training.run import Run
+from geoseg.training.processes import Processes, joined, require_even_batches, restarts
+from geoseg.training.run import Run, has_begun
 from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model
 
@@ -68,7 +69,8 @@ def train(
         options: fields of geoseg.training.settings.TrainingSettings, which override the setting or preset. They are
             called as the options of the command: epochs, steps, window, size, batch_size, lr, loss, encoder, ...
 
-    Under torchrun the processes share each batch and the validation; the first one writes.
+    Under torchrun the processes share each batch and the validation; the first one writes. Where torchrun starts them
+    again (--max-restarts), the run in ``output`` goes on from its last epoch.
 
     Returns the model of the epoch with the best pooled validation mean IoU, or of the last epoch where the split has no
     validation scenes. On the CPU equal arguments give equal weights.
@@ -83,12 +85,12 @@ def train(
         root = root.at(processes.agree(os.fspath(root)))
         log.info(said)
         dataset = open_dataset(root, legend, field)
-        length_given = resume or options.get("epochs") or options.get("steps")
+        run = Run.reopen(output) if resume or goes_on(output) else None
+        begun = SegmenterConfig.from_dict(record) if run and (record := run.begun()) else None
+        length_given = begun or options.get("epochs") or options.get("steps")
         if data is None and dataset.synthetic and not length_given:
             options["epochs"] = SAMPLE_EPOCHS
             log.info("%d epochs, as this is the embedded sample; --epochs sets others", SAMPLE_EPOCHS)
-        run = Run.reopen(output) if resume else None
-        begun = SegmenterConfig.from_dict(record) if run and (record := run.begun()) else None
         if options.get("init") and not begun:
             options = like_the_model(options)
         settings = resolve_settings(
@@ -106,6 +108,20 @@ def train(
         trainer.fit(run, state, progress and processes.first, f"{resumption} -o {shlex.quote(str(run.folder))}")
         processes.wait()
         return load(run.model, resolve_device(device))
+
+
+def goes_on(output: str | Path | None) -> bool:
+    """True where torchrun started this run's processes again and it had begun: then it is resumed unasked.
+
+    Raises UsageError where torchrun may do so and the run has no folder to be found in.
+    """
+    begun_again, at_most = restarts()
+    if at_most and output is None:
+        raise UsageError("with torchrun's --max-restarts a run needs a folder that is found again: name it with -o RUN")
+    if not begun_again or not has_begun(output):
+        return False
+    log.warning("%s: goes on after restart %d of %d", output, begun_again, at_most)
+    return True
 
 
 def create_run(folder: str | Path | None, name: str, processes: Processes) -> Run:

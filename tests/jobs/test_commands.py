@@ -28,7 +28,7 @@ def scene(make_raster):
 def test_plan_run_status_merge(scene, job_model, tmp_path):
     folder, how = tmp_path / "job", ("--model", job_model, "--window", 256, "--device", "cpu")
     planned = run("job", "plan", scene, "-o", folder, *how, "--part", 512)
-    assert "4 task(s)" in planned.stdout and f"geoseg job run {folder}" in planned.stdout
+    assert "4 task(s)" in planned.stdout and f"next: geoseg job run {folder}" in planned.stderr
     again = json.loads(run("job", "plan", scene, "-o", folder, *how, "--part", 512, "--json").stdout)
     assert again["tasks"] == 4 and again["scenes"][0]["window"] == 256
     assert "holds another job" in run("job", "plan", scene, "-o", folder, *how, code=5).stderr

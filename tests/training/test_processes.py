@@ -14,13 +14,15 @@ import geoseg
 from geoseg.errors import ResourceError, UsageError
 from geoseg.models.storage import read_model_file
 from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
+from geoseg.training.train import goes_on
 
 SMALL = {"width": 4, "size": 32, "batch_size": 2, "accumulate": 1, "epochs": 3, "steps": 5, "lr": 1e-4}
 
 
-def torchrun(*words: object, program: Path | None = None) -> subprocess.CompletedProcess[str]:
+def torchrun(*words: object, program: Path | None = None, restarts: int = 0) -> subprocess.CompletedProcess[str]:
     """geoseg under torchrun, as a person types it, on two processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher += ["--max-restarts", str(restarts)]
     command = [*launcher, *([str(program)] if program else ["-m", "geoseg_cli"]), *(str(word) for word in words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=150)
 
@@ -28,6 +30,25 @@ def torchrun(*words: object, program: Path | None = None) -> subprocess.Complete
 def options_of(settings: dict[str, object]) -> list[object]:
     options = ((f"--{name.replace('_', '-')}", value) for name, value in settings.items())
     return [word for option, value in options for word in ((option,) if value is True else (option, value))]
+
+
+@pytest.fixture(scope="module")
+def learned_by_two(sample_folder, tmp_path_factory):
+    """Run folders of two processes, each learned once, by their settings."""
+    folders = {}
+
+    def learn(settings):
+        key = json.dumps(settings, sort_keys=True)
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("learned") / "two"
+            words = ["-o", folders[key], "--json", *options_of(settings), "--device", "cpu", "--precision", "fp32"]
+            done = torchrun("train", sample_folder, *words)
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert json.loads(done.stdout)["last"]["step"] == settings["steps"]
+            assert done.stderr.count("epoch 1/") == 1
+        return folders[key]
+
+    return learn
 
 
 @pytest.mark.parametrize(
@@ -39,15 +60,11 @@ def options_of(settings: dict[str, object]) -> list[object]:
     ],
     ids=["none", "group"],
 )
-def test_two_processes_learn_what_one_learns(sample_folder, tmp_path, settings):
+def test_two_processes_learn_what_one_learns(learned_by_two, sample_folder, tmp_path, settings):
     settings = SMALL | settings
-    words = ["-o", tmp_path / "two", "--json", *options_of(settings), "--device", "cpu", "--precision", "fp32"]
-    done = torchrun("train", sample_folder, *words)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["last"]["step"] == settings["steps"]
-    assert done.stderr.count("epoch 1/") == 1
+    folder = learned_by_two(settings)
     geoseg.train(sample_folder, tmp_path / "one", device="cpu", precision="fp32", **settings)
-    (one, first), (two, second) = (read_model_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    (one, first), (two, second) = (read_model_file(run / "last.safetensors") for run in (tmp_path / "one", folder))
     assert first.keys() == second.keys() and one["config"] == two["config"]
     # Where a gradient is next to 0, Adam makes much of how it was rounded: 3e-6 is 3 % of one step.
     for name, value in first.items():
@@ -90,6 +107,60 @@ def test_an_error_of_one_process_ends_all(sample_folder, tmp_path):
     # The checkpoint of the epoch before is whole, and no report says that the run is done.
     assert read_model_file(tmp_path / "run/last.safetensors")[0]["step"] == 2
     assert not (tmp_path / "run/report.json").exists()
+
+
+KILLED = """
+import os
+import signal
+from pathlib import Path
+import geoseg.training.trainer as module
+from geoseg_cli.main import cli
+
+make_step, killed = module.Trainer._step, Path(__file__).with_name("killed")
+
+def kill(trainer, batches, step):
+    if os.environ["RANK"] == "1" and step == 3 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_step(trainer, batches, step)
+
+module.Trainer._step = kill
+cli()
+"""
+
+
+def test_a_run_that_torchrun_starts_again_ends_as_if_no_process_had_been_killed(
+    learned_by_two, sample_folder, tmp_path
+):
+    settings = SMALL | {"norm": "none"}
+    script = tmp_path / "killing.py"
+    script.write_text(KILLED)
+    words = ["-o", tmp_path / "run", *options_of(settings), "--device", "cpu", "--precision", "fp32"]
+    done = torchrun("train", sample_folder, *words, program=script, restarts=1)
+    assert done.returncode == 0 and (tmp_path / "killed").exists(), done.stderr[-3000:]
+    assert f"{tmp_path}/run: goes on after restart 1 of 1" in done.stderr
+    # Amid the second epoch, which was made again from its start, and the first one was not.
+    assert done.stderr.count("epoch 1/") == done.stderr.count("epoch 2/") == 1
+    for name in ("last.safetensors", "model.safetensors"):
+        (one, first), (two, second) = (
+            read_model_file(folder / name) for folder in (learned_by_two(settings), tmp_path / "run")
+        )
+        assert one == two and first.keys() == second.keys()
+        assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert (tmp_path / "run/report.json").is_file()
+
+
+def test_restarts_need_a_folder_and_a_run_that_had_begun(monkeypatch, tmp_path):
+    assert not goes_on(None) and not goes_on(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(UsageError, match="needs a folder that is found again: name it with -o RUN"):
+        goes_on(None)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not goes_on(tmp_path)
+    (tmp_path / "config.toml").touch()
+    assert goes_on(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert not goes_on(tmp_path)
 
 
 def test_one_alone():
