@@ -41,7 +41,6 @@ CONFIG = {
     # A network that computes holds the interpreter for long; that is no reason to take a worker for dead.
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.multiprocessing-method": "spawn",
-    "logging.distributed": "critical",
 }
 GONE = "is gone; what was finished is kept, and the same command goes on with it"
 
@@ -104,6 +103,7 @@ def worker_specs(
                 "memory_limit": memory or 1 / count,
                 "env": variables | ({"CUDA_VISIBLE_DEVICES": gpus[number]} if gpus else {}),
                 "dashboard": False,
+                "silence_logs": logging.CRITICAL,
             },
         }
         for number in range(count)
