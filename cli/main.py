@@ -20,6 +20,7 @@ from .compare import compare
 from .design import design
 from .import_ import import_
 from .info import info
+from .plot import plot
 from .predict import predict
 from .sample import sample
 from .score import score
@@ -120,5 +121,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, stats, train, ablate, predict, score, compare, design, area, import_, info):
+for command in (sample, stats, train, ablate, predict, score, compare, design, area, plot, import_, info):
     cli.add_command(command)

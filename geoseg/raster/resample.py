@@ -17,6 +17,31 @@ def nearest_positions(length: int, new_length: int) -> np.ndarray:
     return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
 
 
+def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray:
+    """(H, W) uint8 to ``shape``, which is no larger: the most frequent value of the pixels that each new one stands for.
+
+    Of values that are equally frequent the lowest; ``none`` where more than half of the pixels are ``none``.
+    """
+    if index.shape == shape:
+        return index
+    row_edges, col_edges = ((np.arange(new) * old) // new for old, new in zip(index.shape, shape, strict=True))
+    found, most = np.full(shape, none, np.uint8), np.zeros(shape, np.int64)
+
+    def counted(mask: np.ndarray) -> np.ndarray:
+        across = np.add.reduceat(mask, col_edges, axis=1, dtype=np.int32)
+        return np.add.reduceat(across, row_edges, axis=0)
+
+    for value in np.unique(index):
+        if value != none:
+            count = counted(index == value)
+            np.copyto(found, value, where=count > most)
+            np.maximum(most, count, out=most)
+    empty = counted(index == none)
+    pixels = np.diff(row_edges, append=index.shape[0])[:, None] * np.diff(col_edges, append=index.shape[1])
+    found[2 * empty > pixels] = none
+    return found
+
+
 def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(C, H, W) pixels and (H, W) valid to ``shape``, in the dtype of ``pixels``.
 

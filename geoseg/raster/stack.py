@@ -76,6 +76,15 @@ class StackScene(SceneLike):
         valid = np.logical_and.reduce([valid for _, valid in parts])
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As SceneLike says."""
+        pixels, valid = zip(*(file.read_overview(shape) for file in self._files), strict=True)
+        return np.concatenate(pixels), np.logical_and.reduce(valid)
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """Of all files together."""
+        return sum(file.overview_cost(shape) for file in self._files)
+
     def has_data(self, window: Window) -> bool:
         """False where it is known without reading that a file has no data there."""
         return all(file.has_data(window) for file in self._files)
