@@ -95,9 +95,9 @@ class Panels(click.ParamType):
 def plot(obj: dict, map_path: Source, output: Path, scenes: tuple[Source, ...], overwrite: bool, as_json, **given):
     """Draw the class raster MAP as a figure, with the key of its classes, their areas, and a scale.
 
-    With --scene the map lies over the image; with --truth image, truth, map and errors stand side by side; with --scores
-    there is a panel of confidence. Rasters are read at the figure's resolution: classes by the most frequent one, images
-    by means; those of more than 8 bits are stretched between their 2nd and 98th percentile.
+    With --scene the map lies over the image; with --truth image, truth, map and errors stand side by side; with
+    --scores there is a panel of confidence. Rasters are read at the figure's resolution: classes by the most frequent
+    one, images by means; those of more than 8 bits are stretched between their 2nd and 98th percentile.
     """
     from geoseg.files import replace_file, require_place
     from geoseg.plotting.figure import encoded, require_ending

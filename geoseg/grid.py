@@ -209,8 +209,8 @@ class Grid:
         return self.crs == other.crs and self.corners_agree(other, tolerance)
 
     def shows_the_same_as(self, other: Grid) -> bool:
-        """True where both show one extent, at whatever resolution; without a georeference on both sides, where the ratio of
-        their sides is one."""
+        """True where both show one extent, at whatever resolution; without a georeference on both sides, where the
+        ratio of their sides is one."""
         if self.georeferenced and other.georeferenced:
             return self.same_as(other) or self.same_extent_as(other)
         (height, width), (rows, cols) = self.shape, other.shape

@@ -56,8 +56,8 @@ def visible(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def stretched(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(C, H, W) of any dtype to uint8, for the eye alone: from one percentile of each band to another, and brightened where
-    most pixels would be dark.
+    """(C, H, W) of any dtype to uint8, for the eye alone: from one percentile of each band to another, and brightened
+    where most pixels would be dark.
 
     Pixels that are 0 in all bands do not count, as they mostly lie around a scene that does not declare them missing.
     """
@@ -129,8 +129,8 @@ def _data_uri(picture: np.ndarray, form: str, **options: object) -> str:
 
 
 def thumbnail(pixels: np.ndarray, valid: np.ndarray, told: str) -> Markup:
-    """(1 or 3, H, W) of any dtype as an element of a page, clear where there is no data; ``told`` is for those who do not
-    see it."""
+    """(1 or 3, H, W) of any dtype as an element of a page, clear where there is no data; ``told`` is for those who do
+    not see it."""
     seen = visible(pixels, valid)
     source = jpeg(seen) if valid.all() else png(np.concatenate([seen, np.where(valid, 255, 0).astype(np.uint8)[None]]))
     height, width = valid.shape

@@ -1,4 +1,5 @@
-"""What a picture of a grid says of the ground: how long a pixel truly is, where north lies, coordinates at the edges."""
+"""What a picture of a grid says of the ground: how long a pixel truly is, where north lies, coordinates at the
+edges."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from geoseg.raster.projection import Projection
 
 DEGREES = CRS.from_epsg(4326)
 EVEN, UNEVEN = 1.02, 2.0
-"""Ratio of the longest to the shortest pixel of a map from which a scale is said to hold at one latitude, and from which
-there is none."""
+"""Ratio of the longest to the shortest pixel of a map from which a scale is said to hold at one latitude, and from
+which there is none."""
 UPRIGHT = 5.0
 """Degrees by which north may lean before an arrow shows it."""
 EDGE = 65
@@ -91,8 +92,8 @@ def ground_of(grid: Grid) -> Ground:
 
 
 def ticks_of(grid: Grid, most_across: int, most_down: int) -> Ticks | None:
-    """Round longitudes along the lower edge and latitudes along the left one, so many at most; None where there are none,
-    or where an edge shows one of them twice."""
+    """Round longitudes along the lower edge and latitudes along the left one, so many at most; None where there are
+    none, or where an edge shows one of them twice."""
     way = _way(grid)
     if way is None:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -33,11 +33,9 @@ from geoseg.scoring.inputs import require_own_legend, resolve_legend
 from geoseg.source import Source
 from geoseg.tiling import fitting, strips
 
-if TYPE_CHECKING:
-    from geoseg.prediction.predict import Prediction
-
 AnyFile = str | Path | Source
-AnyMap = "AnyFile | Prediction | np.ndarray"
+AnyMap = Any
+"""A class raster or colour mask by path or URL, a Prediction, or (H, W) codes."""
 AnyImage = AnyFile | Sequence[AnyFile] | np.ndarray | SceneLike
 
 
@@ -302,8 +300,8 @@ def _read_image(
     with open_image(scene, bands) as opened:
         if not opened.grid.shows_the_same_as(grid):
             raise GridMismatch(
-                f"{opened.name} ({opened.grid}) does not show the extent of the map ({grid}); cut or warp it to it, for "
-                "example by gdalwarp -te"
+                f"{opened.name} ({opened.grid}) does not show the extent of the map ({grid}); cut or warp it to it, "
+                "for example by gdalwarp -te"
             )
         reading = fitting(opened.grid.shape, max(shape))
         pixels, valid = opened.read_overview(reading)

@@ -205,7 +205,7 @@ def _columns(count: int, ratio: float, usable: float) -> int:
     if ratio * WIDEST < 1:
         return 1
     if ratio * WIDE < 1:
-        return min(count, 2)
+        return 2 if count % 2 == 0 else 1
     most = count if count <= 4 else 3
     fitting = [columns for columns in range(1, most + 1) if (usable + GUTTER) / columns - GUTTER >= LEAST_PANEL]
     return 2 if count == 4 and fitting == [1, 2, 3] else max(fitting, default=1)
@@ -273,7 +273,7 @@ def _draw_scale(figure: Figure, sheet: Sheet, layout: Layout) -> None:
 
     wide, high = layout.width, layout.height
     left, top = layout.scale_corner
-    ground, (height, width) = sheet.ground, sheet.grid.shape
+    ground, width = sheet.ground, sheet.grid.shape[1]
     if ground.metres is not None:
         per_inch = ground.metres * width / layout.panel[0]
         longest = min(1.6, 0.4 * layout.panel[0]) if not layout.beside else min(1.2, 0.5 * layout.panel[0])
@@ -301,12 +301,12 @@ def _draw_north(figure: Figure, north: float, middle: tuple[float, float]) -> No
     along, aside = np.array([math.sin(turn), math.cos(turn)]), np.array([math.cos(turn), -math.sin(turn)])
     centre = np.array(middle)
     for side, colour in ((1, INK), (-1, "white")):
-        corners = [centre + 0.13 * along, centre - 0.09 * along + side * 0.055 * aside, centre - 0.05 * along]
+        corners = [centre + 0.1 * along, centre - 0.08 * along + side * 0.05 * aside, centre - 0.04 * along]
         placed = np.array(corners) / (wide, high)
         style = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.5, "joinstyle": "miter"}
         figure.add_artist(Polygon(placed, closed=True, transform=figure.transFigure, **style))
-    x, y = (centre + (0.2, 0)) / (wide, high)
-    figure.text(x, y, "N", fontsize=SMALL + 0.5, color=INK, ha="left", va="center_baseline")
+    x, y = (centre + 0.165 * along) / (wide, high)
+    figure.text(x, y, "N", fontsize=SMALL, color=INK, ha="center", va="center_baseline")
 
 
 def _draw_bar(figure: Figure, bar: ColourBar, layout: Layout) -> None:

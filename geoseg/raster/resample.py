@@ -18,7 +18,8 @@ def nearest_positions(length: int, new_length: int) -> np.ndarray:
 
 
 def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray:
-    """(H, W) uint8 to ``shape``, which is no larger: the most frequent value of the pixels that each new one stands for.
+    """(H, W) uint8 to ``shape``, which is no larger: the most frequent value of the pixels that each new one stands
+    for.
 
     Of values that are equally frequent the lowest; ``none`` where more than half of the pixels are ``none``.
     """

@@ -78,8 +78,8 @@ class SceneLike(Protocol):
         return self.read(window)[1]
 
     def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """As ``read`` of the whole scene at ``shape``, which is no larger, in bounded memory: for the eye alone, as files
-        give their overviews where they have some."""
+        """As ``read`` of the whole scene at ``shape``, which is no larger, in bounded memory: for the eye alone, as
+        files give their overviews where they have some."""
         block = self.block_shape[0]
         parts = [
             self.read(window, (rows.stop - rows.start, shape[1]))

@@ -55,7 +55,8 @@ def table(
     colours: Mapping[str, Colour] | None = None,
     caption: str = "",
 ) -> Markup:
-    """A table of cells in words: ``texts`` first columns hold words, the rest numbers; names in the first stand behind their colours."""
+    """A table of cells in words: ``texts`` first columns hold words, the rest numbers; names in the first stand behind
+    their colours."""
     colours = colours or {}
 
     def cell(tag: str, text: str, place: int, **more: str) -> Markup:
