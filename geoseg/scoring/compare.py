@@ -115,7 +115,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Both maps, their figures and differences, and what must be known of them, for notebooks."""
         head, *rows = self._table()
-        known = {"A": self.names[0], "B": self.names[1], "scenes": len(self.truths)}
+        units = self.differences.resampling.count(self.differences.units)
+        known = {"A": self.names[0], "B": self.names[1], "compared in": units}
         parts = facts(known), table(head, rows, colours=self.legend.colours), notes(self.remarks)
         return frame("Comparison", f"{short_name(self.names[0])} and {short_name(self.names[1])}", *parts)
 

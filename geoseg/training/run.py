@@ -29,9 +29,9 @@ REPORT_FILE, HISTORY_FILE, CONFIG_FILE, CURVES_FILE = "report.json", "history.cs
 class Run:
     """A run folder: the best model, the last, history.csv, config.toml; when it is done report.json and curves."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model, self.last = folder / MODEL_FILE, folder / LAST_FILE
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.model, self.last = self.folder / MODEL_FILE, self.folder / LAST_FILE
 
     @classmethod
     def create(cls, folder: str | Path | None, name: str) -> Run:
