@@ -66,6 +66,7 @@ _HOMES = {
     "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
     "write_report": "geoseg.reporting.write",
+    "write_sample": "geoseg.datasets.synthetic",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -11,12 +11,13 @@ import numpy as np
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError, UsageError
 from geoseg.legend import Legend
-from geoseg.plotting.figure import ACCENT, INK, new_figure, wrapped
+from geoseg.plotting.figure import ACCENT, INK, SOFT, new_figure, wrapped
 from geoseg.scoring.calibration import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
 
 Normalise = Literal["rows", "columns"] | None
 
@@ -145,7 +146,8 @@ def plot_history(history: Sequence[Mapping[str, float | None]], legend: Legend) 
     _draw_curve(losses, history, "train_loss", label="training", color=INK)
     _draw_curve(losses, history, "val_loss", label="validation", color=ACCENT, linestyle="--")
     for name, colour in zip(*_scored(legend), strict=True):
-        _draw_curve(ious, history, f"val_iou_{name}", label=wrapped(name, lines=1), color=colour)
+        style = {"color": colour, "path_effects": _edged(), "markeredgecolor": SOFT, "markeredgewidth": 0.5}
+        _draw_curve(ious, history, f"val_iou_{name}", label=wrapped(name, lines=1), **style)
     _draw_curve(ious, history, "val_mean_iou", label="mean", color=INK, linestyle="--", linewidth=2)
     ious.set_ylim(0, 1)
     for axes, what in ((losses, "loss"), (ious, "validation IoU")):
@@ -226,6 +228,13 @@ def _draw_mean(axes: Axes, values: np.ndarray) -> None:
     mean = float(np.nanmean(values))
     axes.axvline(mean, color=INK, linewidth=1, linestyle="--", zorder=1)
     axes.set_title(f"mean {mean:.3f} (dashed)", fontsize=10)
+
+
+def _edged() -> list[AbstractPathEffect]:
+    """A dark edge along a line, without which white is not seen on white."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=2.6, foreground=SOFT), Normal()]
 
 
 def _draw_curve(axes: Axes, history: Sequence[Mapping[str, float | None]], key: str, **style: object) -> None:

@@ -24,10 +24,10 @@ VECTOR_FONTS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "geo
 def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
     """An empty figure of so many inches; raises UsageError where matplotlib is missing."""
     try:
-        from matplotlib.figure import Figure
+        from geoseg.plotting.shown import ShownFigure
     except ImportError as error:
         raise UsageError("figures need matplotlib, which is not installed: pip install 'geoseg[figures]'") from error
-    figure = Figure((width, height), layout=layout, facecolor="white")
+    figure = ShownFigure((width, height), layout=layout, facecolor="white")
     if layout:
         figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     return figure

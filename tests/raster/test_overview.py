@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_strips_cover_window_and_picture_once(shape: tuple[int, int], most: int)
     found = list(strips(window, shape, most))
     assert [row for _, rows in found for row in range(*rows.indices(99))] == list(range(shape[0]))
     assert found[0][0].row == 3 and found[-1][0].row_stop == 40
-    assert all(a.row_stop == b.row for (a, _), (b, _) in zip(found, found[1:], strict=False))
+    assert all(a.row_stop == b.row for (a, _), (b, _) in itertools.pairwise(found))
 
 
 # Classes
