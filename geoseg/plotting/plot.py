@@ -14,7 +14,7 @@ from geoseg.grid import IDENTITY, Grid
 from geoseg.legend import NO_CLASS, Legend
 from geoseg.pictures import OUTCOME_COLOURS, OUTCOME_NAMES, Outcome, outcomes, visible
 from geoseg.plotting.figure import new_figure, wrapped
-from geoseg.plotting.ground import ground_of, upright
+from geoseg.plotting.ground import ground_of, ticks_of, upright
 from geoseg.plotting.key import Entry
 from geoseg.plotting.material import Amounts, AnyFile, AnyImage, AnyMap, Comparison, Material, fitted, gather, turned
 from geoseg.plotting.sheet import ColourBar, Layout, Panel, Sheet, drawn, laid_out
@@ -220,7 +220,7 @@ def _sheet(material: Material, look: _Look) -> Sheet:
     ground = ground_of(material.grid)
     panels = tuple(_panel(name, material, look) for name in look.panels)
     bar = _colour_bar(material) if "confidence" in look.panels else None
-    alone = look.coordinates and len(panels) == 1
+    alone = look.coordinates and len(panels) == 1 and ticks_of(material.grid, 1, 1) is not None
     return Sheet(panels, material.grid, ground, _entries(material, look), bar, look.title, alone)
 
 

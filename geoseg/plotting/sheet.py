@@ -31,6 +31,8 @@ BAR_ROOM, BAR = 0.47, (1.7, 0.09)
 """Height of a colour bar with its numbers; width and height of its colours."""
 TALLEST = 1.3
 """Height of the panels together by the sheet's width, at most."""
+BESIDE_FROM = 0.62
+"""Height by width of a panel from which the key may stand beside it."""
 WIDE, WIDEST = 1.9, 5.0
 """Width by height of a panel from which panels stand in two columns, and in one."""
 LEAST_PANEL, HEAD_LINE = 1.2, 0.65
@@ -191,8 +193,8 @@ def drawn(sheet: Sheet, layout: Layout) -> Figure:
 
 def _stands_beside(sheet: Sheet, probe: Figure, usable: float) -> bool:
     """True where a key to the right leaves more of the panel than one below would."""
-    if sheet.ratio < 0.62 or not (sheet.entries or sheet.bar):
-        return sheet.ratio > 1.0
+    if sheet.ratio < BESIDE_FROM or not (sheet.entries or sheet.bar):
+        return False
     return measured(probe, sheet.entries, columns=1).column_width < 0.45 * usable
 
 

@@ -437,9 +437,8 @@ def place_of(grid: Grid) -> str:
 
 def _thumbnail(scene: SceneLike) -> Markup:
     """A small picture; nothing where it would cost much, or the network."""
-    sources = getattr(scene, "sources", (scene.source,) if isinstance(scene, Scene) else ())
     shape = fitting(scene.grid.shape, THUMBNAIL)
-    if any(source.remote for source in sources) or scene.overview_cost(shape) > MOST_FOR_THUMBNAIL:
+    if scene.remote or scene.overview_cost(shape) > MOST_FOR_THUMBNAIL:
         return Markup()
     pixels, valid = scene.read_overview(shape)
     if table := getattr(scene, "colour_table", None):

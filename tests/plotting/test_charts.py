@@ -270,6 +270,7 @@ def test_the_figures_are_public_and_leave_matplotlib_s_state_alone() -> None:
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "geoseg.plotting.shown", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'geoseg\[figures\]'"):
         geoseg.plot_iou(np.ones(7), DEEPGLOBE)
 

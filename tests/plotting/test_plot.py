@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -260,6 +261,7 @@ def test_the_command_says_what_is_wrong(
     assert "no panel 'frame'" in run(path, "-o", tmp_path / "a.png", "--panels", "frame", code=2).stderr
     assert "no such file" in run(tmp_path / "none.tif", "-o", tmp_path / "a.png", code=3).stderr
     assert "no such folder" in run(path, "-o", tmp_path / "none" / "a.png", code=5).stderr
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "geoseg.plotting.shown", raising=False)
     assert "pip install 'geoseg[figures]'" in run(path, "-o", tmp_path / "a.png", code=2).stderr
     assert not list(tmp_path.glob("*.png"))

@@ -110,8 +110,9 @@ def test_a_picture_that_would_cost_much_is_left_out(make_raster: MakeRaster, mon
 def test_nothing_is_asked_of_the_network(web, make_raster: MakeRaster) -> None:
     (web.folder / "a.tif").write_bytes(make_raster().read_bytes())
     scene = Scene(web.url("plain/a.tif"))
-    before = len(web.requests)
-    assert "img" not in seen(scene).names and len(web.requests) == before
+    for one in (scene, geoseg.CoarseScene(scene, 2), geoseg.MosaicScene([scene.source])):
+        before = len(web.requests)
+        assert "img" not in seen(one).names and len(web.requests) == before
 
 
 def test_a_file_that_went_away_is_shown_as_text(make_raster: MakeRaster) -> None:
