@@ -32,10 +32,11 @@ from geoseg.raster.bands import Band
 from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.source import Source
+from geoseg.training.preparation import resolve_framing
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, read_history, require_makeable
 from geoseg.training.scenes import open_scenes
 from geoseg.training.settings import TrainingSettings
-from geoseg.training.train import SAMPLE_EPOCHS, resolve_framing, train
+from geoseg.training.train import SAMPLE_EPOCHS, train
 
 log = logging.getLogger("geoseg")
 
@@ -81,6 +82,7 @@ def ablate(
         sweep: train the baseline with the paper's learning rates, and say what validation had after a third, two
             thirds and all of the epochs.
         command: how the report says it was made.
+        progress: show bars on stderr.
         options: fields of TrainingSettings that rows share, such as epochs, size, window, lr, batch_size. The recipe
             takes lengths, size, window, scaling and encoder weights, and keeps to its own values of all others. With a
             size and no window the paper's rows see whole scenes of that size, and the recipe windows of as many pixels.
