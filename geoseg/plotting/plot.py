@@ -71,20 +71,20 @@ def plot(
         classes: a class raster or colour mask by path or URL, a Prediction, or (H, W) codes.
         legend: None takes the one in the rasters' tags, else DeepGlobe's.
         scene: the image of the same extent: a file, files of one band each, an array, or a scene. Without a truth the
-        map
-            is drawn over it.
+            map is drawn over it.
         bands: of image files, one or three, by number or name; None takes red, green and blue.
-        truth: a class raster, colour mask, array of codes, or polygons (``label_field``, ``label_layer``). All is shown
-            on its grid.
+        truth: a class raster, colour mask, array of codes, or polygons (``label_field``, ``label_layer``). All is
+            shown on its grid.
+        label_field, label_layer: of polygons, as geoseg.score takes them.
         scores: what ``geoseg predict --scores`` wrote.
         panels: which, in which order; None takes all that there are rasters for.
         alpha: 0 to 1, how much of the map hides the image below it (default 0.55); the image is grey there.
         all_classes: the key has all classes of the legend, not those alone that occur.
-        amounts: beside the names: "area" (true, in hectares or km²; shares where the map has no place on Earth),
-        "share"
-            of the pixels with a class, "none". They are the map's, counted over all its pixels; without them the
-            overviews of a geoseg map are enough. None: areas where the map is the only panel with classes.
+        amounts: beside the names: "area" (true, in m², hectares or km²; shares where the map has no place on Earth),
+            "share" of the pixels with a class, "none". They are the map's, counted over all its pixels; without them
+            the overviews of a geoseg map are enough. None: areas where the map is the only panel with classes.
         coordinates: longitude and latitude at the edges; None where there is one panel.
+        title: what stands above the figure.
         width: of the figure in millimetres, at most: around a tall map it is narrower.
         dpi: pixels an inch, at which rasters are read; save the figure with the same.
         progress: show a bar on stderr while large rasters are read.
