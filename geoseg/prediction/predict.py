@@ -42,7 +42,7 @@ from geoseg.raster.interest import AreaOfInterest
 from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.resample import nearest
-from geoseg.raster.scene import THUMBNAIL, ArrayScene, NodataRule, Scene, SceneLike, place_of, reader_count
+from geoseg.raster.scene import THUMBNAIL, AnyRule, ArrayScene, Scene, SceneLike, place_of, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
 from geoseg.reporting.markup import Markup
@@ -170,7 +170,7 @@ def predict(
     output: str | Path | None = None,
     *,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     scores: Scores = "none",
     scores_output: str | Path | None = None,
     cog: bool = False,
@@ -189,7 +189,8 @@ def predict(
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
             (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
-        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is.
+        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is;
+            "all 0" counts 0 as nodata, too.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
@@ -233,7 +234,7 @@ def predict_strips(
     model: str | Path | Segmenter,
     *,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     **options: Any,
 ) -> Iterator[ShardResult]:
     """The finished strips of a map, one after the other, for those who write elsewhere.
@@ -255,7 +256,7 @@ def planned(
     scene: AnyScene,
     model: str | Path | Segmenter,
     bands: Sequence[Band] | None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     *,
     mosaic: bool = False,
     stack: bool = False,
@@ -426,7 +427,7 @@ def open_scene(
     scene: AnyScene,
     config: SegmenterConfig,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     mosaic: bool = False,
     stack: bool = False,
 ) -> SceneLike:
