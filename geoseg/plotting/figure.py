@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, ACCENT = "#222222", "#555555", "#b2182b"
+HATCH, NO_DATA = "////", "#cccccc"
+"""Lines where there is no data, and their colour."""
 NAME_WIDTH = 30
 """Characters of a line of a class name."""
 ENDINGS = (".png", ".pdf", ".svg")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from geoseg.plotting.figure import INK, SOFT
+from geoseg.plotting.figure import HATCH, INK, NO_DATA, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,10 +93,13 @@ def draw_key(figure: Figure, key: Key, left: float, top: float) -> None:
             x = left + number * (key.column_width + COLUMN_GAP)
             middle = y - LINE / 2
             corner = (x / wide, (middle - SWATCH[1] / 2) / high)
-            style = {"facecolor": entry.colour or "white", "edgecolor": SOFT, "linewidth": 0.5}
-            style |= {} if entry.colour else {"hatch": "//////", "hatch_linewidth": 0.4}
-            box = Rectangle(corner, SWATCH[0] / wide, SWATCH[1] / high, transform=figure.transFigure, **style)
-            figure.add_artist(box)
+            styles = [{"facecolor": entry.colour or "none", "edgecolor": SOFT, "linewidth": 0.5}]
+            if entry.colour is None:
+                # Lines have the colour of the edge, so that the frame is drawn by itself.
+                styles.insert(0, {"facecolor": "white", "edgecolor": NO_DATA, "linewidth": 0, "hatch": HATCH})
+            for style in styles:
+                box = Rectangle(corner, SWATCH[0] / wide, SWATCH[1] / high, transform=figure.transFigure, **style)
+                figure.add_artist(box)
             text = {"fontsize": SIZE, "color": INK, "va": "baseline"}
             first = middle - BASELINE
             for below, line in enumerate(entry.label.split("\n")):

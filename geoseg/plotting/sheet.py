@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoseg.plotting.figure import INK, SOFT, new_figure
+from geoseg.plotting.figure import HATCH, INK, NO_DATA, SOFT, new_figure
 from geoseg.plotting.ground import Ground, nice_length, ticks_of
 from geoseg.plotting.key import Entry, Key, broken, draw_key, measured, text_size
 
@@ -41,7 +41,6 @@ NARROWEST = 0.04
 """Sides of a panel at least, however long and thin a raster is."""
 TICK_APART = 0.9
 """Between two coordinates along an edge, at least."""
-NO_DATA = "#b0b0b0"
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def _draw_panel(axes: Axes, panel: Panel, shape: tuple[int, int]) -> None:
     height, width = shape
     if panel.hatched:
         axes.set_facecolor("white")
-        axes.patch.set(hatch="//////", edgecolor=NO_DATA, linewidth=0, hatch_linewidth=0.4)
+        axes.patch.set(hatch=HATCH, edgecolor=NO_DATA, linewidth=0)
     for layer in panel.layers:
         # Shrinking is done before, by area or by the most frequent class.
         how = "antialiased" if panel.smooth else "nearest"
