@@ -146,7 +146,9 @@ def gather(
         if truth is None:
             grid, comparison = opened.grid, None
             shape = fitting(grid.shape, side)
-            index, found = _read_map(opened, shape, amounts, progress)
+            known = _known(classes) if amounts else None
+            index, found = _read_map(opened, shape, amounts and known is None, progress)
+            found = known or found
         else:
             with closing(_open_truth(truth, opened, field)) as truths:
                 grid = truths.grid
@@ -154,7 +156,6 @@ def gather(
                 index, comparison, found = _read_both(opened, truths, shape, amounts, progress)
         confidence = None if scores is None else _read_scores(scores, opened, grid, shape)
     image = None if scene is None else _read_image(scene, bands, grid, shape)
-    found = _known(classes) if found is None and amounts else found
     return Material(grid, opened.legend, index, found, image, comparison, confidence)
 
 

@@ -1,6 +1,8 @@
-"""Bringing windows to another size: area means for images, nearest for labels."""
+"""Bringing windows to another size: area means for images, nearest or the most frequent class for labels."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,12 +27,17 @@ def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray
     """
     if index.shape == shape:
         return index
-    row_edges, col_edges = ((np.arange(new) * old) // new for old, new in zip(index.shape, shape, strict=True))
+    rows, cols = (
+        [old * number // new for number in range(new + 1)] for old, new in zip(index.shape, shape, strict=True)
+    )
     found, most = np.full(shape, none, np.uint8), np.zeros(shape, np.int64)
+    # The narrowest numbers that hold a count are added fastest.
+    down = np.zeros((shape[0], index.shape[1]), np.min_scalar_type(index.shape[0]))
 
     def counted(mask: np.ndarray) -> np.ndarray:
-        across = np.add.reduceat(mask, col_edges, axis=1, dtype=np.int32)
-        return np.add.reduceat(across, row_edges, axis=0)
+        for row, (first, stop) in enumerate(pairwise(rows)):
+            mask[first:stop].sum(0, dtype=down.dtype, out=down[row])
+        return np.add.reduceat(down, cols[:-1], axis=1, dtype=np.int64)
 
     for value in np.unique(index):
         if value != none:
@@ -38,8 +45,7 @@ def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray
             np.copyto(found, value, where=count > most)
             np.maximum(most, count, out=most)
     empty = counted(index == none)
-    pixels = np.diff(row_edges, append=index.shape[0])[:, None] * np.diff(col_edges, append=index.shape[1])
-    found[2 * empty > pixels] = none
+    found[2 * empty > np.outer(np.diff(rows), np.diff(cols))] = none
     return found
 
 

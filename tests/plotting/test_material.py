@@ -169,7 +169,9 @@ def test_bands_of_an_image(written: Callable[..., Path], make_raster: MakeRaster
 # Memory, scores
 
 
-def test_codes_and_predictions_in_memory(make_segmenter: Callable[..., geoseg.Segmenter]) -> None:
+def test_codes_and_predictions_in_memory(
+    make_segmenter: Callable[..., geoseg.Segmenter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     def classes(image: torch.Tensor) -> torch.Tensor:
@@ -179,6 +181,10 @@ def test_codes_and_predictions_in_memory(make_segmenter: Callable[..., geoseg.Se
     result = geoseg.predict(scene, make_segmenter(classes), device="cpu", precision="fp32")
     found = gather(result, 60)
     assert (found.index == result.codes).all() and found.amounts.pixels[:6].tolist() == result.counts[:6].tolist()
+    file = geoseg.predict(scene, make_segmenter(classes), tmp_path / "map.tif", device="cpu", precision="fp32")
+    monkeypatch.setattr(Labels, "read", lambda *args: pytest.fail("what was counted is counted again"))
+    again = gather(file, 60)
+    assert (again.index == result.codes).all() and (again.amounts.pixels == found.amounts.pixels).all()
     found = gather(CODES, 60, legend=DEEPGLOBE, scene=scene, truth=TRUTH)
     assert (found.index == CODES).all() and (found.image[0] == scene).all() and found.comparison.scored
     with pytest.raises(InputError, match=r"whole numbers, got \(3, 37, 53\)"):
