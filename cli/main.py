@@ -23,6 +23,7 @@ from .doctor import doctor
 from .export import export
 from .import_ import import_
 from .info import info
+from .plot import plot
 from .predict import predict
 from .sample import sample
 from .score import score
@@ -124,6 +125,22 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-COMMANDS = (sample, stats, train, ablate, predict, score, compare, design, area, import_, export, stac, info, doctor)
+COMMANDS = (
+    sample,
+    stats,
+    train,
+    ablate,
+    predict,
+    score,
+    compare,
+    design,
+    area,
+    plot,
+    import_,
+    export,
+    stac,
+    info,
+    doctor,
+)
 for command in COMMANDS:
     cli.add_command(configurable(command))

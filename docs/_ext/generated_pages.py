@@ -27,6 +27,7 @@ from geoseg_cli.main import cli
 GROUPS = {
     "Map": ("prediction", "models"),
     "Score": ("scoring", "confusion", "reporting"),
+    "Figures": ("plotting",),
     "Train": ("training", "datasets"),
     "Ablation": ("ablation",),
     "Rasters": ("raster", "source", "scaling", "grid"),
