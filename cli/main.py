@@ -24,6 +24,7 @@ from .export import export
 from .import_ import import_
 from .info import info
 from .job import job
+from .plot import plot
 from .predict import predict
 from .sample import sample
 from .score import score
@@ -125,7 +126,23 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-COMMANDS = (sample, stats, train, ablate, predict, job, score, compare, design, area)
-COMMANDS += (import_, export, stac, info, doctor)
+COMMANDS = (
+    sample,
+    stats,
+    train,
+    ablate,
+    predict,
+    job,
+    score,
+    compare,
+    design,
+    area,
+    plot,
+    import_,
+    export,
+    stac,
+    info,
+    doctor,
+)
 for command in COMMANDS:
     cli.add_command(command if isinstance(command, click.Group) else configurable(command))

@@ -15,11 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 import geoseg
-from geoseg.raster.labels import Labels
-from geoseg.scoring.figures import panels
 
 MARGIN_OVER_MAJORITY = 0.25
 """How much better than the majority class the demo's mean IoU is meant to be."""
@@ -41,7 +37,8 @@ def main() -> None:
 
     report = geoseg.score(map_path, data / "truth.tif")
     (folder / "score.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-    draw(data, map_path, folder / "map.png")
+    beside = ("--scene", data / "scene.tif", "--truth", data / "truth.tif")
+    geoseg_command("plot", map_path, *beside, "-o", folder / "map.png", "--dpi", 200)
     conclude(report, folder, time.monotonic() - start)
     if options.check and report.mean_iou < report.majority_baseline[1] + MARGIN_OVER_MAJORITY:
         sys.exit("the margin over the majority baseline was missed")
@@ -64,17 +61,6 @@ def geoseg_command(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "geoseg_cli", *command], check=True)
 
 
-def draw(data: Path, map_path: Path, picture: Path) -> None:
-    """Scene, truth and map side by side."""
-    with geoseg.Scene(data / "scene.tif") as scene:
-        pixels, _ = scene.read()
-    legend = geoseg.DEEPGLOBE
-    truth, predicted = (Labels(path, legend).read() for path in (data / "truth.tif", map_path))
-    wrong = np.where(truth == predicted, pixels // 2, np.array([230, 30, 30], np.uint8)[:, None, None])
-    pictures = [("scene (synthetic)", pixels), ("truth", legend.to_rgb(truth)), ("map", legend.to_rgb(predicted))]
-    panels([*pictures, ("differences in red", wrong.astype(np.uint8))], legend, picture)
-
-
 def conclude(report: geoseg.Report, folder: Path, seconds: float) -> None:
     majority, baseline = report.majority_baseline
     print(f"\nmean IoU on the held-out scene   {report.mean_iou:.4f}")
@@ -82,7 +68,7 @@ def conclude(report: geoseg.Report, folder: Path, seconds: float) -> None:
     print(f"\n{folder}/data        scenes, masks and split; scene.tif and truth.tif (synthetic)")
     print(f"{folder}/run         the model, its history and settings")
     print(f"{folder}/map.tif     the map, ready for QGIS: colours, class names, overviews")
-    print(f"{folder}/map.png     scene, truth and map side by side")
+    print(f"{folder}/map.png     scene, truth, map and errors side by side")
     print(f"{folder}/score.json  the score as JSON\n\ndone in {seconds:.0f} s")
 
 

@@ -31,6 +31,7 @@ _HOMES = {
     "Prediction": "geoseg.prediction.predict",
     "Reliability": "geoseg.scoring.calibration",
     "Report": "geoseg.scoring.report",
+    "Run": "geoseg.training.run",
     "SampleDesign": "geoseg.scoring.design",
     "SamplePoints": "geoseg.points",
     "Scaling": "geoseg.scaling",
@@ -56,11 +57,12 @@ _HOMES = {
     "merge_job": "geoseg.jobs.merge",
     "olofsson_2014": "geoseg.scoring.area",
     "plan_job": "geoseg.jobs.plan",
-    "plot_confusion": "geoseg.scoring.plots",
-    "plot_history": "geoseg.scoring.plots",
-    "plot_iou": "geoseg.scoring.plots",
-    "plot_pair": "geoseg.scoring.plots",
-    "plot_reliability": "geoseg.scoring.plots",
+    "plot": "geoseg.plotting.plot",
+    "plot_confusion": "geoseg.plotting.charts",
+    "plot_history": "geoseg.plotting.charts",
+    "plot_iou": "geoseg.plotting.charts",
+    "plot_pair": "geoseg.plotting.plot",
+    "plot_reliability": "geoseg.plotting.charts",
     "predict": "geoseg.prediction.predict",
     "predict_strips": "geoseg.prediction.predict",
     "read_points": "geoseg.points",
@@ -72,6 +74,7 @@ _HOMES = {
     "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
     "write_report": "geoseg.reporting.write",
+    "write_sample": "geoseg.datasets.synthetic",
 }
 
 __all__ = ["__version__", *_HOMES]

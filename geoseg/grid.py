@@ -209,6 +209,14 @@ class Grid:
         """True where the outer corners agree within ``tolerance`` pixels of the finer grid, whatever the shapes."""
         return self.crs == other.crs and self.corners_agree(other, tolerance)
 
+    def shows_the_same_as(self, other: Grid) -> bool:
+        """True where both show one extent, at whatever resolution; without a georeference on both sides, where the
+        ratio of their sides is one."""
+        if self.georeferenced and other.georeferenced:
+            return self.same_as(other) or self.same_extent_as(other)
+        (height, width), (rows, cols) = self.shape, other.shape
+        return abs(height * cols - width * rows) <= max(rows, cols, height, width)
+
     def corners_agree(self, other: Grid, tolerance: float) -> bool:
         """True where the coordinates of the outer corners agree, in pixels of the finer grid, whatever the CRS."""
         mine, theirs = _corners(self), _corners(other)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import InputError
+from geoseg.reporting.markup import Colour
+from geoseg.reporting.notebook import frame, never_failing, table
 
 NODATA = 255
 """Code of class rasters where there is no class."""
@@ -21,8 +23,6 @@ PIECE = 1 << 14
 """Codes that are counted at once."""
 NO_CLASS = 255
 """Class index in tensors where there is no class to learn or to score."""
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Legend:
         return tuple(c.name for c in self.classes)
 
     @property
+    def colours(self) -> dict[str, Colour]:
+        """The colour of each class by its name."""
+        return {c.name: c.colour for c in self.classes}
+
+    @property
     def ignored(self) -> tuple[int, ...]:
         """Indices of the classes that are ignored."""
         return tuple(i for i, c in enumerate(self.classes) if c.code in self.ignore)
@@ -94,6 +99,17 @@ class Legend:
     def scored(self) -> tuple[int, ...]:
         """Indices of the classes that are learned, predicted and scored."""
         return tuple(i for i, c in enumerate(self.classes) if c.code not in self.ignore)
+
+    @never_failing
+    def _repr_html_(self) -> str:
+        """Codes, colours, names and descriptions, for notebooks."""
+        described = any(c.description for c in self.classes)
+        head = ("class", "code", "use", "description")[: 4 if described else 3]
+        rows = [
+            (c.name, str(c.code), "ignored" if c.code in self.ignore else "scored", c.description)[: len(head)]
+            for c in self.classes
+        ]
+        return frame("Legend", self.name, table(head, rows, texts=4, colours=self.colours))
 
     def code_classes(self) -> np.ndarray:
         """(256,) int16: the class index of each code, NO_CLASS for NODATA and ignored codes without a class, -1 for the

@@ -140,3 +140,25 @@ def starts(length: int, side: int, overlap: int) -> list[int]:
     unit = math.gcd(step, ALIGNMENT)
     units = math.ceil(last / unit)
     return [*(units * number // gaps * unit for number in range(gaps)), last]
+
+
+def fitting(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    """A shape of the same ratio, at most ``side`` long; never larger than it was."""
+    scale = min(1.0, side / max(shape))
+    height, width = (max(1, round(length * scale)) for length in shape)
+    return height, width
+
+
+def strips(window: Window, shape: tuple[int, int], most: int, least: int = 1) -> Iterator[tuple[Window, slice]]:
+    """Whole rows of a window from top to bottom, and the rows of a picture of ``shape`` that each of them becomes.
+
+    The picture is no larger than the window. Strips have about ``most`` pixels, but not fewer than ``least`` rows, nor
+    than the picture's next row takes.
+    """
+    edges = [window.height * row // shape[0] for row in range(shape[0] + 1)]
+    height, first = max(most // window.width, least), 0
+    while first < shape[0]:
+        last = max(bisect_right(edges, edges[first] + height) - 1, first + 1)
+        rows = edges[last] - edges[first]
+        yield Window(window.row + edges[first], window.col, rows, window.width), slice(first, last)
+        first = last

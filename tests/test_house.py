@@ -31,7 +31,7 @@ def test_numbers_alone_need_no_torch() -> None:
 
 
 COMMANDS = "", "sample", "stats", "train", "ablate", "predict", "score", "compare", "design", "area", "import", "info"
-COMMANDS += "export", "stac", "doctor", "job", "job plan", "job run", "job status", "job merge"
+COMMANDS += "plot", "export", "stac", "doctor", "job", "job plan", "job run", "job status", "job merge"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -25,8 +25,9 @@ import geoseg
 from geoseg_cli.main import cli
 
 GROUPS = {
-    "Map": ("prediction", "models"),
+    "Map": ("prediction", "models", "jobs"),
     "Score": ("scoring", "confusion", "reporting"),
+    "Figures": ("plotting",),
     "Train": ("training", "datasets"),
     "Ablation": ("ablation",),
     "Rasters": ("raster", "source", "scaling", "grid"),

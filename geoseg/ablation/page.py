@@ -9,10 +9,10 @@ from geoseg.ablation.claims import PER_IMAGE
 from geoseg.ablation.sections import Section, sections
 from geoseg.ablation.tables import confusion_of, lead, signed
 from geoseg.legend import Legend
+from geoseg.pictures import enlarged, jpeg, picture_of_classes, picture_of_image, png
 from geoseg.reporting.curves import Line, key, plot
 from geoseg.reporting.layout import card, document, laid_out, matrix_of, named, panel, paragraph, shares_said
 from geoseg.reporting.markup import Markup, element, joined
-from geoseg.reporting.pictures import enlarged, jpeg, picture_of_classes, picture_of_image, png
 from geoseg.reporting.tables import Record, figure
 from geoseg.reporting.worst import View
 
@@ -141,8 +141,9 @@ def _look(scenes: Sequence[Shown], legend: Legend) -> Markup:
 
 def _scene(scene: Shown, legend: Legend) -> Markup:
     first = next(iter(scene.views.values()))
-    shape, image, panels = first.truth.shape, picture_of_image(first), []
-    if image is not None:
+    shape, panels = first.truth.shape, []
+    if first.image is not None:
+        image = picture_of_image(first.image, first.image_valid)
         panels.append(panel("image", jpeg(enlarged(image, PANEL)), f"Image of {scene.stem}", shape, "photo"))
     pictures = [("truth", first.truth), *((row, view.prediction) for row, view in scene.views.items())]
     for title, index in pictures:

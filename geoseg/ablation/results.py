@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,15 +17,20 @@ from geoseg.ablation.evaluate import NATIVE, RESOLUTIONS, Matrices, Tested, adde
 from geoseg.ablation.notes import notes
 from geoseg.ablation.paper import printed
 from geoseg.ablation.plan import BASELINE, AblationPlan, RunPlan
+from geoseg.ablation.sections import sections
 from geoseg.ablation.verdicts import Verdict, judge
 from geoseg.confusion import ConfusionMatrix
 from geoseg.datasets.stats import ClassStats
 from geoseg.legend import Legend
 from geoseg.metrics import or_none
+from geoseg.reporting.markup import Markup
+from geoseg.reporting.notebook import details, facts, frame, never_failing, table
+from geoseg.reporting.notebook import notes as listed
+from geoseg.reporting.tables import Table
 from geoseg.scoring.averages import AVERAGES, Scenes, average_iou, iou_name
 from geoseg.scoring.compare import Comparison, compare_matrices
 from geoseg.scoring.permutation import holm
-from geoseg.training.run import HISTORY_FILE, REPORT_FILE
+from geoseg.training.run import REPORT_FILE, read_history
 from geoseg.training.settings import SETTINGS, TrainingSettings
 
 SCHEMA = "geoseg.ablation/1"
@@ -190,10 +194,24 @@ class Ablation:
 
         return to_text(self.to_dict())
 
+    @never_failing
     def _repr_html_(self) -> str:
-        from html import escape
+        """The first table, the claims, and all other tables to be opened, for notebooks."""
+        record = self.to_dict()
+        first, *rest = [one for section in sections(record) for one in section.tables]
 
-        return f"<pre>{escape(self.to_text())}</pre>"
+        def drawn(one: Table) -> Markup:
+            return table(one.head, one.rows, texts=one.texts, colours=self.legend.colours, caption=one.caption)
+
+        data = record["data"]
+        known = {"data": data["folder"], "split": data["split"], "test scenes": data["scenes"]["test"]}
+        parts = (
+            facts(known),
+            drawn(first),
+            listed(record["notes"]),
+            details(f"{len(rest)} more tables", *map(drawn, rest)),
+        )
+        return frame("Ablation", f"{len(self.rows)} rows, {len(self.runs)} runs", *parts)
 
     def _names(self) -> list[str]:
         return [self.legend.names[i] for i in self.legend.scored]
@@ -282,14 +300,6 @@ class Ablation:
         return judge({row: self.matrices(row, resolution, self.claim_seeds) for row in rows}, self.legend)
 
 
-def read_history(folder: Path) -> tuple[dict[str, float], ...]:
-    """The epochs of a run: numbers by name, empty cells left out."""
-    with open(folder / HISTORY_FILE, newline="", encoding="utf-8") as file:
-        return tuple(
-            {name: float(value) for name, value in row.items() if _is_number(value)} for row in csv.DictReader(file)
-        )
-
-
 def first_matrix(run: Finished, resolution: str) -> ConfusionMatrix:
     """All test scenes of a run together."""
     return pool(run.tested.matrices[resolution])
@@ -322,13 +332,6 @@ def _difference(comparison: Comparison) -> dict[str, Any]:
         "test": record["test"],
         "resampling": record["resampling"],
     }
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return text not in (None, "") and math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _plain(value: Any) -> bool:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from geoseg.ablation.evaluate import Tester
 from geoseg.ablation.plan import OF_OVERSAMPLING, RUNS_FOLDER, AblationPlan, RunPlan, begin, resolve_rows, split_once
 from geoseg.ablation.report import write_reports
-from geoseg.ablation.results import Ablation, Failed, Finished, read_history
+from geoseg.ablation.results import Ablation, Failed, Finished
 from geoseg.datasets.cache import open_cache
 from geoseg.datasets.dataset import Dataset, open_dataset
 from geoseg.datasets.oversampling import resolve_rare_set
@@ -33,7 +33,7 @@ from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.source import Source
 from geoseg.training.preparation import resolve_framing
-from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
+from geoseg.training.run import CONFIG_FILE, REPORT_FILE, read_history, require_makeable
 from geoseg.training.scenes import open_scenes
 from geoseg.training.settings import TrainingSettings
 from geoseg.training.train import SAMPLE_EPOCHS, train

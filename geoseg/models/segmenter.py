@@ -17,6 +17,7 @@ from geoseg.legend import Legend
 from geoseg.models.decoder import DECODERS, DecoderName, Norm
 from geoseg.models.normalisation import Normalisation, TileBatch, stretch_tensor
 from geoseg.models.unet import UNet
+from geoseg.reporting.notebook import facts, frame, never_failing, swatches
 from geoseg.scaling import EIGHT_BITS, Scaling
 
 MOST = {"bands": 65_535, "width": 4096, "size": 65_536}
@@ -146,6 +147,14 @@ class Segmenter(nn.Module):
         """Where the weights are."""
         return self.normalisation.fill.device
 
+    @never_failing
+    def _repr_html_(self) -> str:
+        """What the network is, what it takes, its classes, and how it was trained, for notebooks."""
+        parameters = sum(weights.numel() for weights in self.network.parameters())
+        known = {"network": f"{network_name(self.config)}, {parameters:,} parameters, on {self.device}"}
+        known |= model_facts(self.config) | {"file": self.origin["path"], "sha256": self.origin["sha256"]}
+        return frame("Segmenter", f"of {self.legend.name}", facts(known))
+
     def weights_sha256(self) -> str:
         """sha256 of the weights as they are now, in hexadecimal."""
         digest = hashlib.sha256()
@@ -168,6 +177,34 @@ class Segmenter(nn.Module):
             image = F.pad(image, beyond, mode="replicate")
         dtype = next(self.network.parameters(), image).dtype
         return self.network(image.to(dtype, memory_format=torch.channels_last))[..., :height, :width]
+
+
+def network_name(config: SegmenterConfig) -> str:
+    """The network in words."""
+    if config.encoder == PLAIN:
+        return f"the paper's U-Net, width {config.width}"
+    return f"U-Net on {config.encoder}" + (", decoder of smp" if config.decoder == "nearest" else "")
+
+
+def model_facts(config: SegmenterConfig) -> dict[str, object]:
+    """What a notebook says of a model beside its weights: classes, bands, windows, training."""
+    bands = ", ".join(config.band_names) or ", ".join(map(str, config.band_numbers))
+    seen = f"windows of {config.window} px" + (f" seen at {config.size} px" if config.size != config.window else "")
+    seen += f", {config.gsd:.4g} m per pixel" if config.gsd else ""
+    said, data = config.provenance, config.provenance.get("data", {})
+    scenes = data.get("scenes", {})
+    of = f"{data['folder']}{' (synthetic)' if data.get('synthetic') else ''}" if "folder" in data else None
+    counted = ", ".join(f"{number} {part}" for part, number in scenes.items())
+    return {
+        "classes": swatches(config.legend.colours),
+        "not predicted": ", ".join(config.legend.names[i] for i in config.legend.ignored) or None,
+        "bands": f"{config.bands} of {config.dtype}" + (f": {bands}" if bands else ""),
+        "scaling": str(config.scaling),
+        "windows": seen,
+        "setting": said.get("setting"),
+        "data": of and f"{of}, split {data.get('split')}: {counted} scenes",
+        "made with": ", ".join(f"{name} {version}" for name, version in said.get("versions", {}).items()) or None,
+    }
 
 
 def blank_tiles(config: SegmenterConfig, count: int, shape: tuple[int, int]) -> TileBatch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
+from geoseg.pictures import thumbnail_of_classes
 from geoseg.prediction.bands import open_file, open_mosaic, open_stack
 from geoseg.prediction.ground import matched, resolve_gsd, say_if_unlike
 from geoseg.prediction.journal import Journal
@@ -41,10 +41,14 @@ from geoseg.raster.coarse import source_of
 from geoseg.raster.interest import AreaOfInterest
 from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
-from geoseg.raster.scene import AnyRule, ArrayScene, Scene, SceneLike, reader_count
+from geoseg.raster.resample import nearest
+from geoseg.raster.scene import THUMBNAIL, AnyRule, ArrayScene, Scene, SceneLike, place_of, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+from geoseg.reporting.markup import Markup
+from geoseg.reporting.notebook import facts, frame, never_failing, table
 from geoseg.source import OpeningPolicy, Source
+from geoseg.tiling import fitting
 
 log = logging.getLogger("geoseg")
 
@@ -132,17 +136,32 @@ class Prediction:
         )
         return f"{self.path}: {named or 'no pixel with data'}"
 
+    @never_failing
     def _repr_html_(self) -> str:
-        """A table of the classes for notebooks."""
-        areas = self.areas or {}
-        rows = "".join(
-            f'<tr><td style="background:rgb{self.legend.classes[index].colour};width:1.5em"></td>'
-            f"<td>{html.escape(name)}</td><td>{share:.1%}</td>"
-            + (f"<td>{areas[name]:,.2f} ha</td></tr>" if areas else "</tr>")
-            for index, (name, share) in zip(self.legend.scored, self.shares.items(), strict=True)
-        )
-        title = html.escape(str(self.path or "in memory"))
-        return f"<table><caption>{title}: {html.escape(str(self.grid))}</caption>{rows}</table>"
+        """Where the map is, a small picture of it, and its classes with their areas, for notebooks."""
+        areas, colours = self.areas, self.legend.colours
+        head = ("class", "share", *(("ha",) if areas else ()))
+        rows = [
+            (name, f"{share:.1%}", *((f"{areas[name]:,.2f}",) if areas else ())) for name, share in self.shares.items()
+        ]
+        height, width = self.grid.shape
+        known = {"size": f"{height:,} x {width:,} px (rows x columns)", "place": place_of(self.grid)}
+        known |= {"scores": self.scores_path, "no data": f"{self.counts[NODATA]:,} px" if self.counts[NODATA] else None}
+        parts = facts(known), table(head, rows, colours=colours)
+        return frame("Map", str(self.path or "in memory"), *parts, aside=self._thumbnail())
+
+    def _thumbnail(self) -> Markup:
+        """Nothing where the map's file is gone."""
+        shape = fitting(self.grid.shape, THUMBNAIL)
+        if self.path is None:
+            index = nearest(self.legend.decode(self._codes), shape)
+        elif self.path.is_file():
+            with Scene(self.path) as scene:
+                codes, valid = scene.read_overview(shape)
+            index = self.legend.decode(codes[0], valid)
+        else:
+            return Markup()
+        return thumbnail_of_classes(index, self.legend, "The map")
 
 
 def predict(

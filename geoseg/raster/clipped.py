@@ -66,6 +66,14 @@ class ClippedScene(SceneLike):
         """As the source's."""
         return self.source.read_valid(window)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As the source's."""
+        return self.source.read_overview(shape)
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """As the source's."""
+        return self.source.overview_cost(shape)
+
     def has_data(self, window: Window) -> bool:
         """As the source's."""
         return self.source.has_data(window)

@@ -59,6 +59,14 @@ class CoarseScene(SceneLike):
                 pixels[:, *where], valid[where] = block_means(*self.source.read(self.under(piece)), self.factor)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The source's."""
+        return self.source.read_overview(shape)
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """The source's."""
+        return self.source.overview_cost(shape)
+
     def has_data(self, window: Window) -> bool:
         """As Scene.has_data."""
         return self.source.has_data(self.under(window))

@@ -95,6 +95,34 @@ class MosaicScene(SceneLike):
             valid[where] |= has
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As SceneLike says, of each file in its place."""
+        pixels = np.zeros((len(self.bands), *shape), self.dtype)
+        valid = np.zeros(shape, bool)
+        scale = np.divide(shape, self.grid.shape)
+        for number in range(len(self.sources)):
+            (row, col), (row_stop, col_stop) = (
+                np.round(ends[number] * scale).astype(int) for ends in (self._firsts, self._stops)
+            )
+            where = slice(row, max(row_stop, row + 1)), slice(col, max(col_stop, col + 1))
+            if valid[where].size and not valid[where].all():
+                found, has = self._scene(number).read_overview(valid[where].shape)
+                has &= ~valid[where]
+                np.copyto(pixels[:, *where], found, where=has)
+                valid[where] |= has
+        return pixels, valid
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """Of all files together; of more than are kept open, all their pixels."""
+        if len(self.sources) > OPEN:
+            return super().overview_cost(shape)
+        scale = min(np.divide(shape, self.grid.shape))
+        cost = 0
+        for number in range(len(self.sources)):
+            inside = np.maximum(np.round((self._stops[number] - self._firsts[number]) * scale), 1).astype(int)
+            cost += self._scene(number).overview_cost(tuple(int(length) for length in inside))
+        return cost
+
     def read_valid(self, window: Window) -> np.ndarray:
         """As Scene.read_valid."""
         window = window_in(window, self)

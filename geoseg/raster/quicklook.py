@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from geoseg.files import replace_file
 from geoseg.legend import NODATA, Legend
-from geoseg.raster.opening import open_raster, reading
+from geoseg.raster.scene import Scene
+from geoseg.tiling import fitting
 
 INK, PAPER, NO_DATA = (40, 40, 40), (255, 255, 255), (160, 160, 160)
 
@@ -20,7 +21,10 @@ def write_quicklook(raster: str | Path, legend: Legend, path: str | Path, longes
 
     Pixels without data are grey. Raises InputError, OutputError, ResourceError.
     """
-    codes = _read_small(raster, longest)
+    with Scene(raster) as scene:
+        # Of a map's overviews, which hold the most frequent classes.
+        pixels, valid = scene.read_overview(fitting(scene.grid.shape, longest))
+    codes = np.where(valid, pixels[0], np.uint8(NODATA))
     colours = np.full((256, 3), NO_DATA, np.uint8)
     for one in legend.classes:
         colours[one.code] = one.colour
@@ -30,13 +34,6 @@ def write_quicklook(raster: str | Path, legend: Legend, path: str | Path, longes
     data = io.BytesIO()
     _beside(picture, seen).save(data, "PNG")
     replace_file(Path(path), data.getvalue())
-
-
-def _read_small(raster: str | Path, longest: int) -> np.ndarray:
-    with open_raster(raster) as dataset, reading(raster, "read"):
-        scale = min(1.0, longest / max(dataset.shape))
-        shape = tuple(max(1, round(length * scale)) for length in dataset.shape)
-        return dataset.read(1, out_shape=shape)
 
 
 def _beside(picture: Image.Image, entries: list[tuple[str, tuple[int, int, int]]]) -> Image.Image:

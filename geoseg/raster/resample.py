@@ -1,6 +1,8 @@
-"""Bringing windows to another size: area means for images, nearest for labels."""
+"""Bringing windows to another size: area means for images, nearest or the most frequent class for labels."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +17,36 @@ def nearest(index: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def nearest_positions(length: int, new_length: int) -> np.ndarray:
     """(new_length,) int64: the pixel of an axis of ``length`` that lies under the centre of each new pixel."""
     return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
+
+
+def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray:
+    """(H, W) uint8 to ``shape``, which is no larger: the most frequent value of the pixels that each new one stands
+    for.
+
+    Of values that are equally frequent the lowest; ``none`` where more than half of the pixels are ``none``.
+    """
+    if index.shape == shape:
+        return index
+    rows, cols = (
+        [old * number // new for number in range(new + 1)] for old, new in zip(index.shape, shape, strict=True)
+    )
+    found, most = np.full(shape, none, np.uint8), np.zeros(shape, np.int64)
+    # The narrowest numbers that hold a count are added fastest.
+    down = np.zeros((shape[0], index.shape[1]), np.min_scalar_type(index.shape[0]))
+
+    def counted(mask: np.ndarray) -> np.ndarray:
+        for row, (first, stop) in enumerate(pairwise(rows)):
+            mask[first:stop].sum(0, dtype=down.dtype, out=down[row])
+        return np.add.reduceat(down, cols[:-1], axis=1, dtype=np.int64)
+
+    for value in np.unique(index):
+        if value != none:
+            count = counted(index == value)
+            np.copyto(found, value, where=count > most)
+            np.maximum(most, count, out=most)
+    empty = counted(index == none)
+    found[2 * empty > np.outer(np.diff(rows), np.diff(cols))] = none
+    return found
 
 
 def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

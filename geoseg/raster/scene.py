@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import threading
 import time
@@ -13,22 +14,30 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, Interleaving, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
+from geoseg.pictures import thumbnail
 from geoseg.raster.bands import ALPHA, Band, resolve_bands
 from geoseg.raster.identity import identity
 from geoseg.raster.nodata import NodataRule
 from geoseg.raster.opening import SEQUENTIAL_DRIVERS, WAITS, gdal_settings, open_raster, reading
 from geoseg.raster.resample import area
 from geoseg.raster.vsi import forget
+from geoseg.reporting.markup import Markup
+from geoseg.reporting.notebook import facts, frame, never_failing
 from geoseg.source import IN_MEMORY, OpeningPolicy, Source
+from geoseg.tiling import fitting, strips
 
 log = logging.getLogger("geoseg")
 
 Read = TypeVar("Read")
 
+READ_AT_ONCE = 1 << 22
+"""Pixels of the strips in which a scene is read that has no overviews."""
+THUMBNAIL, MOST_FOR_THUMBNAIL = 160, 1 << 24
+"""Side in pixels of the picture that notebooks show, and pixels of a band that are decoded for it at most."""
 READERS, REMOTE_READERS = 4, 8
 """Threads that read a scene, at most: of a file of this machine no more than it has CPUs; on the network they wait."""
 
@@ -74,9 +83,29 @@ class SceneLike(Protocol):
         """(H, W) bool: ``valid`` as ``read`` gives it, at less cost where that can be."""
         return self.read(window)[1]
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As ``read`` of the whole scene at ``shape``, which is no larger, in bounded memory: for the eye alone, as
+        files give their overviews where they have some."""
+        block = self.block_shape[0]
+        parts = [
+            self.read(window, (rows.stop - rows.start, shape[1]))
+            for window, rows in strips(self.grid.window, shape, READ_AT_ONCE, block)
+        ]
+        pixels, valid = zip(*parts, strict=True)
+        return np.concatenate(pixels, 1), np.concatenate(valid)
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """Pixels of a band that ``read_overview`` has to decode."""
+        return math.prod(self.grid.shape)
+
     def describe(self) -> dict[str, Any]:
         """What identifies the scene in plans and tags, as JSON holds it: its "kind", "name" and "bands" at least."""
         ...
+
+    @never_failing
+    def _repr_html_(self) -> str:
+        """Size, bands, place and a small picture, for notebooks."""
+        return frame(type(self).__name__, self.name, facts(_facts(self)), aside=_thumbnail(self))
 
     def __enter__(self) -> SceneLike: ...
 
@@ -177,6 +206,28 @@ class Scene(SceneLike):
         window = window_in(window, self)
         return self._read(window, lambda: self._read_mask(window))
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As SceneLike says: means of the file's overviews where it has some that are large enough, else of pixels."""
+        how, where = {"out_shape": (len(self.bands), *shape)}, self.grid.window
+        # Between the numbers of two classes is a third one's.
+        how["resampling"] = Resampling.mode if self.colour_table else Resampling.average
+
+        def access() -> tuple[np.ndarray, np.ndarray]:
+            dataset = self._dataset()
+            return dataset.read(list(self.bands), **how).astype(self.dtype, copy=False), self._small_mask(shape)
+
+        pixels, valid = self._read(where, access)
+        if np.issubdtype(pixels.dtype, np.floating):
+            valid &= np.isfinite(pixels).all(0)
+        return pixels, valid
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """Pixels of a band in the overview that ``read_overview`` takes, or in all."""
+        factor = min(self.grid.shape[0] / shape[0], self.grid.shape[1] / shape[1])
+        with reading(self.source, "opened"):
+            factors = [1, *(f for f in self._dataset().overviews(self.bands[0]) if f <= factor * 1.2)]
+        return math.prod(self.grid.shape) // max(factors) ** 2
+
     def read_values(self, window: Window | None = None) -> np.ndarray:
         """(C, H, W) pixels of a window (default: the whole scene) in the file's dtype, masked or not."""
         window = window_in(window, self)
@@ -268,6 +319,13 @@ class Scene(SceneLike):
             return dataset.read(list(self.bands), window=where)
         return np.stack([dataset.read(number, window=where).astype(self.dtype) for number in self.bands])
 
+    def _small_mask(self, shape: tuple[int, int]) -> np.ndarray:
+        if self._always_valid:
+            return np.ones(shape, bool)
+        if self.nodata_rule == "any":
+            return (self._dataset().read_masks(list(self.bands), out_shape=(len(self.bands), *shape)) > 0).all(0)
+        return self._dataset().dataset_mask(out_shape=shape) > 0
+
     def _read_mask(self, window: Window) -> np.ndarray:
         if self._always_valid:
             return np.ones(window.shape, bool)
@@ -315,6 +373,10 @@ class ArrayScene(SceneLike):
         pixels, valid = self.pixels[:, *slices], self.valid[slices]
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As SceneLike says."""
+        return self.read(None, shape)
+
     def read_valid(self, window: Window) -> np.ndarray:
         """As Scene.read_valid."""
         return self.valid[window_in(window, self).slices]
@@ -346,6 +408,56 @@ def window_in(window: Window | rasterio.windows.Window | None, scene: SceneLike)
     if window.row_stop > scene.grid.shape[0] or window.col_stop > scene.grid.shape[1]:
         raise UsageError(f"{scene.name}: {window} leaves the scene of {scene.grid.shape} (rows, columns)")
     return window
+
+
+def visible_bands(scene: SceneLike) -> tuple[int, ...]:
+    """Places, from 0, of the bands of a scene to show as red, green and blue; one for grey."""
+    shown = getattr(scene, "visible", scene.bands[:3] if len(scene.bands) >= 3 else scene.bands[:1])
+    return tuple(scene.bands.index(number) for number in shown)
+
+
+def _facts(scene: SceneLike) -> dict[str, object]:
+    """What a notebook says of a scene."""
+    height, width = scene.grid.shape
+    names = [name for name in getattr(scene, "band_names", ()) if name] or list(getattr(scene, "colours", ()))
+    metres, nodata = scene.grid.pixel_metres, getattr(scene, "nodata", None)
+    named = f": {', '.join(names)}" if names else ""
+    found = {"size": f"{height:,} x {width:,} px (rows x columns)", "bands": f"{len(scene.bands)}{named}"}
+    found |= {"pixels": scene.dtype + ("" if nodata is None else f", nodata {nodata:g}")}
+    found["place"] = place_of(scene.grid)
+    if metres:
+        found["pixel on the ground"] = f"{metres[0]:.4g} x {metres[1]:.4g} m"
+    if files := getattr(scene, "sources", ()):
+        found["files"] = len(files)
+    return found
+
+
+def place_of(grid: Grid) -> str:
+    """A grid's CRS and extent in words."""
+    if not grid.georeferenced:
+        return f"{len(grid.gcps)} control points" if grid.gcps else "no georeference"
+    left, bottom, right, top = (f"{value:.8g}" for value in grid.bounds)
+    crs = "no CRS" if grid.crs is None else grid.crs.to_string() if grid.crs.to_epsg() else "a CRS without a code"
+    return f"{crs}, x {left} to {right}, y {bottom} to {top}"
+
+
+def _thumbnail(scene: SceneLike) -> Markup:
+    """A small picture; nothing where it would cost much, or the network."""
+    shape = fitting(scene.grid.shape, THUMBNAIL)
+    if scene.remote or scene.overview_cost(shape) > MOST_FOR_THUMBNAIL:
+        return Markup()
+    pixels, valid = scene.read_overview(shape)
+    if table := getattr(scene, "colour_table", None):
+        pixels = np.stack([_coloured(pixels[0], table, part) for part in range(3)])
+        return thumbnail(pixels, valid, f"Overview of {scene.name}")
+    return thumbnail(pixels[list(visible_bands(scene))], valid, f"Overview of {scene.name}")
+
+
+def _coloured(values: np.ndarray, table: dict[int, tuple[int, int, int]], part: int) -> np.ndarray:
+    """(H, W) uint8: one part of the colours of a palette's values."""
+    parts = np.zeros(max(table) + 1, np.uint8)
+    parts[list(table)] = [colour[part] for colour in table.values()]
+    return parts[np.minimum(values, max(table))]
 
 
 def _resolve_dtype(dataset: rasterio.DatasetReader, bands: tuple[int, ...], path: str) -> str:

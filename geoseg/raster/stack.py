@@ -77,6 +77,15 @@ class StackScene(SceneLike):
         valid = np.logical_and.reduce([valid for _, valid in parts])
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
+    def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """As SceneLike says."""
+        pixels, valid = zip(*(file.read_overview(shape) for file in self._files), strict=True)
+        return np.concatenate(pixels), np.logical_and.reduce(valid)
+
+    def overview_cost(self, shape: tuple[int, int]) -> int:
+        """Of all files together."""
+        return sum(file.overview_cost(shape) for file in self._files)
+
     def read_valid(self, window: Window) -> np.ndarray:
         """As Scene.read_valid."""
         return np.logical_and.reduce([file.read_valid(window) for file in self._files])

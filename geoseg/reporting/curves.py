@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from geoseg.reporting.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 36
-"""Room in the picture's own units around the plot for ticks and titles of axes."""
+RIGHT, TOP, BOTTOM = 10, 12, 36
+"""Room in the picture's own units around the plot; what there is to the left depends on the ticks."""
+TITLE, DIGIT = 22, 7.5
+"""Room for the title of the upright axis, and for a digit of its ticks."""
 COLOURS = ("#0b5394", "#c04a00", "#00735a", "#9a3c86", "#6b5b00", "#1c2430")
 """Read on white by every colour vision; from the seventh line on with another dash."""
 DASHES = (None, "7 4", "2 3", "9 3 2 3")
@@ -36,7 +38,8 @@ def plot(title: str, lines: Sequence[Line], across: str, up: str) -> Markup:
         return Markup()
     last, highest = (max(values) for values in zip(*points, strict=True))
     x_ticks, y_ticks = ticks(max(last, 1)), ticks(highest)
-    frame = _Frame(max(last, 1), max(y_ticks[-1], highest) or 1)
+    left = TITLE + DIGIT * max(len(f"{value:g}") for value in y_ticks)
+    frame = _Frame(max(last, 1), max(y_ticks[-1], highest) or 1, left)
     parts = [*_axis(frame, x_ticks, y_ticks, across, up), *(_drawn(line, frame) for line in lines)]
     said = f"{title}: {up} over {across}, {', '.join(line.name for line in lines)}"
     return element("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=said, class_="plot")
@@ -65,9 +68,11 @@ class _Frame:
 
     last: float
     highest: float
+    left: float
+    """Where the plot begins."""
 
     def x(self, value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * value / self.last
+        return self.left + (WIDTH - self.left - RIGHT) * value / self.last
 
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.highest
@@ -78,12 +83,12 @@ def _axis(frame: _Frame, x_ticks: list[float], y_ticks: list[float], across: str
     parts = []
     for value in y_ticks:
         y = frame.y(value)
-        parts.append(_rule(LEFT, right, y, y))
-        parts.append(_text(f"{value:g}", LEFT - 6, y + 4, "end"))
+        parts.append(_rule(frame.left, right, y, y))
+        parts.append(_text(f"{value:g}", frame.left - 6, y + 4, "end"))
     for value in x_ticks:
         if value <= frame.last and value == int(value):
             parts.append(_text(f"{value:g}", frame.x(value), bottom + 15, "middle"))
-    parts.append(_text(across, (LEFT + right) / 2, HEIGHT - 4, "middle"))
+    parts.append(_text(across, (frame.left + right) / 2, HEIGHT - 4, "middle"))
     parts.append(_text(up, -(TOP + bottom) / 2, 11, "middle", transform="rotate(-90)"))
     return parts
 

@@ -9,8 +9,8 @@ from importlib.resources import files
 import numpy as np
 
 from geoseg.legend import NO_CLASS, Legend
-from geoseg.reporting.markup import Markup, element, joined
-from geoseg.reporting.pictures import css
+from geoseg.reporting.markup import Markup, css, element, joined
+from geoseg.reporting.notebook import swatch
 from geoseg.reporting.shades import ink_on, shade
 from geoseg.reporting.tables import Record, Table, confusion_table, figure, shown_columns
 
@@ -136,10 +136,8 @@ def _cell(text: str, words: bool) -> Markup:
 
 def named(name: str, legend: Legend | None) -> Markup:
     """A name, behind its colour where it is a class's."""
-    colours = {} if legend is None else {entry.name: entry.colour for entry in legend.classes}
-    if name not in colours:
-        return joined(name)
-    return joined(element("span", class_="swatch", style=f"background:{css(colours[name])}", aria_hidden="true"), name)
+    colours = {} if legend is None else legend.colours
+    return joined(swatch(colours[name]), name) if name in colours else joined(name)
 
 
 def shaded(cell: str, percent: float | None, right: bool) -> Markup:

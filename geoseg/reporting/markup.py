@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+Colour = tuple[int, int, int]
+"""(red, green, blue), 0 to 255."""
 VOID = ("img", "meta", "link", "br")
 """Elements without an end."""
 
@@ -27,3 +29,8 @@ def element(tag: str, /, *parts: object, **attributes: object) -> Markup:
 def joined(*parts: object) -> Markup:
     """Parts one after the other, escaped where they are no Markup."""
     return Markup("".join(part if isinstance(part, Markup) else escape(str(part)) for part in parts))
+
+
+def css(colour: Colour) -> str:
+    """A colour as style sheets write it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

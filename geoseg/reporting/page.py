@@ -6,8 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.legend import NO_CLASS, Legend
+from geoseg.legend import Legend
 from geoseg.metrics import or_none
+from geoseg.pictures import (
+    OUTCOME_NAMES,
+    enlarged,
+    jpeg,
+    picture_of_classes,
+    picture_of_image,
+    picture_of_outcomes,
+    png,
+)
 from geoseg.reporting.layout import (
     card,
     document,
@@ -19,16 +28,7 @@ from geoseg.reporting.layout import (
     shares_said,
     tables,
 )
-from geoseg.reporting.markup import Markup, element, joined
-from geoseg.reporting.pictures import (
-    css,
-    enlarged,
-    jpeg,
-    picture_of_classes,
-    picture_of_errors,
-    picture_of_image,
-    png,
-)
+from geoseg.reporting.markup import Markup, css, element, joined
 from geoseg.reporting.shades import bar
 from geoseg.reporting.tables import (
     Record,
@@ -190,17 +190,8 @@ def _key(legend: Legend) -> Markup:
 
 def _samples() -> list[tuple[str, np.ndarray]]:
     """Errors of each kind, drawn by what draws the panels."""
-    shape = (12, 18)
-    truth, scored = np.zeros(shape, np.uint8), np.ones(shape, bool)
-    kinds = {
-        "right": (0, scored),
-        "wrong": (1, scored),
-        "no prediction": (NO_CLASS, scored),
-        "not scored": (0, ~scored),
-    }
     return [
-        (name, picture_of_errors(View(None, truth, np.full(shape, index, np.uint8), where, None, None)))
-        for name, (index, where) in kinds.items()
+        (name, picture_of_outcomes(np.full((12, 18), outcome, np.uint8))) for outcome, name in OUTCOME_NAMES.items()
     ]
 
 
@@ -220,9 +211,9 @@ def _view(view: View, legend: Legend) -> Markup:
 
 
 def _panels(view: View, legend: Legend) -> list[Markup]:
-    name, image = short_name(view.place.truth), picture_of_image(view)
-    shape, panels = view.truth.shape, []
-    if image is not None:
+    name, shape, panels = short_name(view.place.truth), view.truth.shape, []
+    if view.image is not None:
+        image = picture_of_image(view.image, view.image_valid)
         panels = [panel("image", jpeg(enlarged(image, PANEL)), f"Image of {name}", shape, "photo")]
     wrong = float((view.scored & (view.prediction != view.truth)).sum() / max(view.scored.sum(), 1))
     for title, picture, told in (
@@ -232,7 +223,7 @@ def _panels(view: View, legend: Legend) -> list[Markup]:
             picture_of_classes(view.prediction, legend),
             f"Map of {name}: {shares_said(view.prediction, legend)}",
         ),
-        ("errors", picture_of_errors(view), f"Errors in {name}: {wrong:.0%} of the scored pixels are wrong"),
+        ("errors", picture_of_outcomes(view.outcome), f"Errors in {name}: {wrong:.0%} of the scored pixels are wrong"),
     ):
         panels.append(panel(title, png(enlarged(picture, PANEL)), told, shape))
     return panels

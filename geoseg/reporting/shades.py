@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from geoseg.legend import Colour
-from geoseg.reporting.markup import Markup, element, joined
+from geoseg.reporting.markup import Colour, Markup, element, joined
 from geoseg.reporting.tables import Record
 
 LIGHT, DARK = (255, 255, 255), (8, 64, 129)

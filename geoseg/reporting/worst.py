@@ -15,6 +15,7 @@ from geoseg.datasets.dataset import IMAGE_ENDINGS
 from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.legend import NO_CLASS
+from geoseg.pictures import outcomes
 from geoseg.raster.labels import Labels
 from geoseg.raster.resample import nearest_positions
 from geoseg.raster.scene import Scene
@@ -25,6 +26,7 @@ from geoseg.scoring.joining import JoinedLegends
 from geoseg.scoring.pair import Pair
 from geoseg.scoring.report import Report
 from geoseg.source import Source
+from geoseg.tiling import fitting
 
 MOST_OF_SCENE = 3
 """Windows of one scene: one bad scene should not hide what is wrong in others."""
@@ -65,6 +67,11 @@ class View:
     """(H, W) bool: True where the image has data."""
     note: str = ""
     """Why there is no image though one was found."""
+
+    @property
+    def outcome(self) -> np.ndarray:
+        """(H, W) uint8 Outcome of each pixel."""
+        return outcomes(self.truth, self.prediction, self.scored)
 
 
 def worst_scenes(report: Report, most: int) -> list[Place]:
@@ -172,13 +179,6 @@ def _read(
     return View(place, known, found, scored, *_read_image(image, truths.grid, window, known.shape))
 
 
-def fitting(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    """A shape of the same ratio, at most ``side`` long; never larger than it was."""
-    scale = min(1.0, side / max(shape))
-    height, width = (max(1, round(length * scale)) for length in shape)
-    return height, width
-
-
 def _strips(window: Window, shape: tuple[int, int], block: int) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
     """Parts of a window that together give ``shape``, and the (row, column) positions in each that are shown."""
     rows, cols = (nearest_positions(old, new) for old, new in zip(window.shape, shape, strict=True))
@@ -198,7 +198,7 @@ def _read_image(
         return None, None, ""
     try:
         with Scene(image) as every, Scene(image, every.visible) as scene:
-            if not _covers(scene.grid, truth):
+            if not scene.grid.shows_the_same_as(truth):
                 return None, None, f"{image.filename} does not cover the truth's extent, so the image is left out"
             parts = [
                 scene.read(_under(strip, truth.shape, scene.grid.shape), (len(rows), shape[1]))
@@ -208,14 +208,6 @@ def _read_image(
         return None, None, f"{error}; the image is left out"
     pixels, valid = (np.concatenate(part, axis) for part, axis in zip(zip(*parts, strict=True), (1, 0), strict=True))
     return pixels, valid, ""
-
-
-def _covers(image: Grid, truth: Grid) -> bool:
-    """True where both show the same extent, at whatever resolution."""
-    if image.georeferenced and truth.georeferenced:
-        return image.same_as(truth) or image.same_extent_as(truth)
-    (height, width), (rows, cols) = image.shape, truth.shape
-    return abs(height * cols - width * rows) <= max(rows, cols, height, width)
 
 
 def _under(window: Window, shape: tuple[int, int], image: tuple[int, int]) -> Window:

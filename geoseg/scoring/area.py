@@ -15,6 +15,7 @@ import numpy as np
 
 from geoseg.errors import InputError, UsageError
 from geoseg.metrics import or_none
+from geoseg.reporting.notebook import facts, frame, never_failing, notes, table
 
 OLOFSSON = "Olofsson et al. 2014 (strata are the map's classes)"
 STEHMAN = "Stehman 2014 (strata are not the map's classes)"
@@ -98,16 +99,24 @@ class AreaEstimates:
         lines += [f"overall accuracy {_interval(self.overall, ())}", f"{self.counts.sum()} units, {self.method}"]
         return "\n".join([*lines, "", *self._matrix_lines(width)])
 
+    @never_failing
     def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{self.area.value[i]:,.2f} &plusmn; {self.z * self.area.error[i]:,.2f}</td>"
-            f"<td>{_interval(self.users, i)}</td><td>{_interval(self.producers, i)}</td></tr>"
+        """Each class's mapped and estimated area and its accuracies, for notebooks."""
+        level = f"{100 * self.level:.4g} %"
+        head = ("class", "mapped ha", f"area ha, {level} interval", "user's accuracy", "producer's accuracy", "units")
+        rows = [
+            (
+                name,
+                f"{self.mapped[i]:,.2f}",
+                f"{self.area.value[i]:,.2f} ± {self.z * self.area.error[i]:,.2f}",
+                _interval(self.users, i),
+                _interval(self.producers, i),
+                str(self.counts[i].sum()),
+            )
             for i, name in enumerate(self.classes)
-        )
-        head = "<tr><th>class</th><th>area ha</th><th>user's accuracy</th><th>producer's accuracy</th></tr>"
-        return f"<table><caption>overall accuracy {_interval(self.overall, ())}</caption>{head}{rows}</table>"
+        ]
+        known = {"overall accuracy": _interval(self.overall, ()), "sample": f"{self.counts.sum()} units, {self.method}"}
+        return frame("Areas", "estimated from a sample", facts(known), table(head, rows), notes(self.notes))
 
     def _matrix_lines(self, width: int) -> list[str]:
         widths = [max(len(name), 8) for name in self.classes]

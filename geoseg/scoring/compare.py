@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError
 from geoseg.legend import Legend
 from geoseg.metrics import or_none
+from geoseg.reporting.notebook import facts, frame, never_failing, notes, table
+from geoseg.reporting.tables import short_name
 from geoseg.scoring.averages import AVERAGES, Figures, Scenes, iou_name
 from geoseg.scoring.intervals import Interval, Intervals, Resampling, bootstrap_difference
 from geoseg.scoring.permutation import SignFlip, sign_flip
@@ -110,11 +111,14 @@ class Comparison:
             ]
         )
 
+    @never_failing
     def _repr_html_(self) -> str:
-        head, *body = (tuple(map(escape, line)) for line in self._table())
-        rows = "".join("<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in body)
-        caption = f"A: {escape(self.names[0])}, B: {escape(self.names[1])}"
-        return f"<table><caption>{caption}</caption><tr><th>{'</th><th>'.join(head)}</th></tr>{rows}</table>"
+        """Both maps, their figures and differences, and what must be known of them, for notebooks."""
+        head, *rows = self._table()
+        units = self.differences.resampling.count(self.differences.units)
+        known = {"A": self.names[0], "B": self.names[1], "compared in": units}
+        parts = facts(known), table(head, rows, colours=self.legend.colours), notes(self.remarks)
+        return frame("Comparison", f"{short_name(self.names[0])} and {short_name(self.names[1])}", *parts)
 
     def _class_remarks(self) -> Iterator[str]:
         iou = {name: figures["iou"] for name, figures in self.classes.items()}

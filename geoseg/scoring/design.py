@@ -16,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.legend import Legend
 from geoseg.points import SamplePoints, require_new_points, table_bytes, write_points
 from geoseg.qgis import labelling_style
+from geoseg.reporting.notebook import frame, never_failing, notes, table
 from geoseg.scoring.strata import ClassMap
 from geoseg.source import Source
 
@@ -66,10 +67,16 @@ class SampleDesign:
             lines.append(f"{name:{width}}  {area:14,.2f}  {share:9.3f}  {number:6}")
         return "\n".join([*lines, f"{len(self.points)} points to label"])
 
+    @never_failing
     def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(self.to_text())}</pre>"
+        """The strata and how many points each has, for notebooks."""
+        head = ("class", "mapped ha", "% of area", "points")
+        shares = 100 * self.hectares / self.hectares.sum()
+        rows = [
+            (name, f"{area:,.2f}", f"{share:.3f}", str(number))
+            for name, area, share, number in zip(self.classes, self.hectares, shares, self.units, strict=True)
+        ]
+        return frame("Sample design", f"{len(self.points)} points to label", table(head, rows), notes(self.notes))
 
 
 def sample_size(weights: np.ndarray, users: np.ndarray, target_se: float) -> int:

@@ -15,9 +15,22 @@ from geoseg import metrics
 from geoseg.confusion import ConfusionMatrix
 from geoseg.legend import Legend
 from geoseg.metrics import or_none
-from geoseg.reporting.tables import class_table, figure
+from geoseg.reporting.markup import Markup, element, joined
+from geoseg.reporting.notebook import details, facts, frame, never_failing, notes, table
+from geoseg.reporting.tables import (
+    class_table,
+    count,
+    figure,
+    has_intervals,
+    interval_name,
+    overall_interval,
+    pair_notes,
+    remarks,
+    short_name,
+    span,
+)
 from geoseg.reporting.text import to_text
-from geoseg.scoring.averages import AVERAGES, AverageIoU, Scenes, average_iou
+from geoseg.scoring.averages import AVERAGES, AverageIoU, Scenes, average_iou, iou_name
 from geoseg.scoring.boundary import BoundaryCounts
 from geoseg.scoring.calibration import Reliability
 from geoseg.scoring.intervals import Intervals
@@ -26,6 +39,8 @@ from geoseg.scoring.pair import Pair
 
 SCHEMA = "geoseg.report/1"
 """Name and version of what ``Report.to_dict`` gives; docs/report.md has every key."""
+SHOWN_NOTES = 3
+"""Notes that a notebook shows without being asked."""
 
 
 @dataclass(frozen=True)
@@ -222,15 +237,25 @@ class Report:
         """A table for the terminal, and what must be known of it."""
         return to_text(self.to_dict())
 
+    @never_failing
     def _repr_html_(self) -> str:
-        from html import escape
-
-        table = class_table(self.to_dict(), short=True).without("precision", "recall", "F1", "images")
-        head, *rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in (table.head, *table.rows))
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        said = f"mean IoU {figure(or_none(self.mean_iou))} ({self.average})"
-        said += f", pixel accuracy {figure(or_none(self.pixel_accuracy))}"
-        return f"<table><caption>{said}</caption><tr>{head.replace('td>', 'th>')}</tr>{body}</table>"
+        """The headline figures, a table of the classes, and what must be known of them, for notebooks."""
+        record = self.to_dict()
+        shown = class_table(record, short=True).without("images")
+        majority, baseline = self.majority_baseline
+        mean = overall_interval(record, f"mean_{iou_name(self.average)}")
+        spread = f", {interval_name(record)} {span(mean)}" if has_intervals(record) and mean else ""
+        known = {
+            f"mean IoU ({self.average})": joined(element("strong", figure(record["mean_iou"])), spread),
+            "pixel accuracy": figure(record["pixel_accuracy"]),
+            "baseline": f"mean IoU {figure(or_none(baseline))} of a map of {majority} alone",
+            "scored": f"{count(record['scored_pixels'])} px of {len(self.pairs)} scene(s)",
+        }
+        said = [*remarks(record), *pair_notes(record)]
+        first, rest = notes(said[:SHOWN_NOTES]), said[SHOWN_NOTES:]
+        more = details(f"{len(rest)} more notes", notes(rest)) if rest else Markup()
+        parts = facts(known), table(shown.head, shown.rows, colours=self.legend.colours), first, more
+        return frame("Report", _named(self), *parts)
 
     def _by_name(self, values: np.ndarray) -> dict[str, float]:
         return {self.legend.names[i]: float(values[i]) for i in self.legend.scored}
@@ -239,3 +264,9 @@ class Report:
 def _added(parts: list[Any]) -> Any:
     """The sum of counts; None where one has none."""
     return None if any(part is None for part in parts) else reduce(operator.add, parts)
+
+
+def _named(report: Report) -> str:
+    """What was compared with what, where that is known."""
+    sides = [report.provenance.get(side) for side in ("prediction", "truth")]
+    return " against ".join(map(short_name, sides)) if all(sides) else "accuracy of a map"

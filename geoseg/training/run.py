@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -14,8 +15,12 @@ from typing import Any
 from geoseg.errors import ModelError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
 from geoseg.legend import Legend
-from geoseg.models.storage import LAST_FILE, MODEL_FILE, read_model_file
-from geoseg.scoring.plots import plot_history
+from geoseg.models.segmenter import SegmenterConfig, model_facts, network_name
+from geoseg.models.storage import LAST_FILE, MODEL_FILE, read_model_file, read_record
+from geoseg.plotting.charts import plot_history
+from geoseg.reporting.curves import Line, key, plot
+from geoseg.reporting.markup import Markup
+from geoseg.reporting.notebook import details, facts, frame, never_failing
 
 RUNS = Path("runs")
 REPORT_FILE, HISTORY_FILE, CONFIG_FILE, CURVES_FILE = "report.json", "history.csv", "config.toml", "curves.png"
@@ -24,9 +29,9 @@ REPORT_FILE, HISTORY_FILE, CONFIG_FILE, CURVES_FILE = "report.json", "history.cs
 class Run:
     """A run folder: the best model, the last, history.csv, config.toml; when it is done report.json and curves."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model, self.last = folder / MODEL_FILE, folder / LAST_FILE
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.model, self.last = self.folder / MODEL_FILE, self.folder / LAST_FILE
 
     @classmethod
     def create(cls, folder: str | Path | None, name: str) -> Run:
@@ -52,6 +57,29 @@ class Run:
     def begun(self) -> dict[str, Any] | None:
         """The config of the last saved model; None where no epoch was finished."""
         return read_model_file(self.last)[0]["config"] if self.last.is_file() else None
+
+    @property
+    def finished(self) -> bool:
+        """True where the training came to its end."""
+        return (self.folder / REPORT_FILE).is_file()
+
+    def history(self) -> tuple[dict[str, float], ...]:
+        """The epochs of the run as ``read_history`` gives them; none before the first has ended."""
+        return read_history(self.folder) if (self.folder / HISTORY_FILE).is_file() else ()
+
+    @never_failing
+    def _repr_html_(self) -> str:
+        """Where the run stands, its curves, and its model, for notebooks."""
+        history = self.history()
+        state = "finished" if self.finished else "stopped, --resume goes on with it" if history else "not begun"
+        known: dict[str, object] = {"state": f"{state}, {len(history)} epochs"}
+        if scored := [row for row in history if "val_mean_iou" in row]:
+            best = max(scored, key=lambda row: row["val_mean_iou"])
+            known["best validation mean IoU"] = f"{best['val_mean_iou']:.4f} in epoch {best['epoch']:.0f}"
+        if self.model.is_file():
+            config = SegmenterConfig.from_dict(read_record(self.model)["config"])
+            known |= {"network": network_name(config)} | model_facts(config)
+        return frame("Run", str(self.folder), facts(known), _curves(history))
 
     def write_config(self, asked: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
         """config.toml, the first file of a run: what was asked for, as ``geoseg train --config`` takes it again, and
@@ -89,6 +117,30 @@ def has_begun(folder: str | Path) -> bool:
     return (Path(folder) / CONFIG_FILE).is_file()
 
 
+def read_history(folder: Path) -> tuple[dict[str, float], ...]:
+    """The epochs of a run: numbers by name, empty cells left out."""
+    with open(folder / HISTORY_FILE, newline="", encoding="utf-8") as file:
+        return tuple(
+            {name: float(value) for name, value in row.items() if _is_number(value)} for row in csv.DictReader(file)
+        )
+
+
+def _curves(history: Sequence[Mapping[str, float]]) -> Markup:
+    """Losses and mean IoU over the epochs."""
+    drawn = []
+    for up, columns in (
+        ("loss", {"train_loss": "training", "val_loss": "validation"}),
+        ("mean IoU", {"val_mean_iou": "validation"}),
+    ):
+        lines = [
+            Line(name, tuple((row["epoch"], row[column]) for row in history if column in row), place)
+            for place, (column, name) in enumerate(columns.items())
+        ]
+        lines = [line for line in lines if line.points]
+        drawn += [key(lines), plot(up, lines, "epoch", up)] if lines else []
+    return details("curves", *drawn) if drawn else Markup()
+
+
 def require_makeable(folder: Path) -> None:
     """Raise OutputError unless ``folder`` is a folder to write into, or can become one."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -121,3 +173,10 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
 def _toml(value: Any) -> str:
     # TOML's strings, numbers, booleans and arrays of them are written as JSON's, but for pairs of surrogates and DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text not in (None, "") and math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -15,7 +15,7 @@ from geoseg.ablation.page import lines_of, to_html
 from geoseg.ablation.report import to_markdown
 from geoseg.ablation.tables import class_table, confusion_of, row_table, score_table, share_table, to_text
 from geoseg.legend import DEEPGLOBE
-from geoseg.reporting.curves import HEIGHT, LEFT, RIGHT, WIDTH, Line, plot, ticks
+from geoseg.reporting.curves import DIGIT, HEIGHT, RIGHT, TITLE, WIDTH, Line, plot, ticks
 from geoseg.reporting.tables import confusion_table
 
 
@@ -211,10 +211,19 @@ def test_ticks_are_round_and_reach_the_highest(highest: float, expected: list[fl
 def test_a_plot_lies_in_its_frame() -> None:
     drawn = plot("t", [Line("<a>", ((1, 0.0), (2, 0.5), (4, 1.0)), 0), Line("b", ((2, 0.3),), 7)], "epoch", "IoU")
     points = [tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]+)"', drawn).group(1).split()]
-    assert points[0] == (pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 4, abs=0.06), pytest.approx(HEIGHT - 36))
+    left = TITLE + 3 * DIGIT
+    assert points[0] == (pytest.approx(left + (WIDTH - left - RIGHT) / 4, abs=0.06), pytest.approx(HEIGHT - 36))
     assert points[-1] == (WIDTH - RIGHT, pytest.approx(12))
     assert "<a>" not in drawn and "&lt;a&gt;" in drawn and "<circle" in drawn
     assert plot("t", [Line("a", (), 0)], "epoch", "IoU") == ""
+
+
+def test_the_title_of_an_axis_stands_beside_its_numbers() -> None:
+    drawn = plot("t", [Line("a", ((1, 1.0), (2, 1234.0)), 0)], "epoch", "loss")
+    numbers = [float(x) for x in re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="end"', drawn)]
+    title = float(re.search(r'y="([\d.]+)" text-anchor="middle" transform="rotate', drawn).group(1))
+    # A digit is 0.6 of the type's 12 units wide in the widest of its fonts, and the title's letters reach 3 below it.
+    assert len(numbers) > 2 and min(numbers) - 4 * 0.64 * 12 > title + 3
 
 
 def test_lines_are_means_over_the_row_s_seeds(ablated: geoseg.Ablation, record: dict[str, Any]) -> None:

@@ -12,11 +12,7 @@ from affine import Affine
 import geoseg
 from geoseg.grid import Window
 from geoseg.legend import DEEPGLOBE, NO_CLASS, Legend
-from geoseg.raster.labels import Labels
-from geoseg.raster.resample import nearest
-from geoseg.raster.scene import Scene
-from geoseg.reporting import worst
-from geoseg.reporting.pictures import (
+from geoseg.pictures import (
     DOT,
     HATCH,
     MISSED,
@@ -24,9 +20,14 @@ from geoseg.reporting.pictures import (
     RIGHT,
     WRONG,
     picture_of_classes,
-    picture_of_errors,
     picture_of_image,
+    picture_of_outcomes,
+    visible,
 )
+from geoseg.raster.labels import Labels
+from geoseg.raster.resample import nearest
+from geoseg.raster.scene import Scene
+from geoseg.reporting import worst
 from geoseg.reporting.worst import find_image, read_views, worst_scenes, worst_windows
 from geoseg.source import OpeningPolicy, Source
 
@@ -169,7 +170,7 @@ def test_the_colours_of_the_file_decide_what_is_red(make_raster: MakeRaster) -> 
 def test_errors_are_told_by_lightness_and_hatching(pair: tuple[Path, Path]) -> None:
     report = geoseg.score(*pair, DEEPGLOBE)
     (view,) = read_views(report, worst_scenes(report, 1), 320)
-    picture = np.moveaxis(picture_of_errors(view), 0, -1)
+    picture = np.moveaxis(picture_of_outcomes(view.outcome), 0, -1)
     missing = view.scored & (view.prediction == NO_CLASS)
     wrong = view.scored & ~missing & (view.prediction != view.truth)
     for where, colours in (
@@ -194,14 +195,20 @@ def test_eight_bits_stay_and_others_are_stretched() -> None:
     values = np.linspace(1000, 3000, 37 * 53).reshape(1, 37, 53)
     valid = np.ones((37, 53), bool)
     valid[0] = False
-    nothing = np.zeros((37, 53), np.uint8)
-    views = [
-        worst.View(None, nothing, nothing, valid, values.astype(dtype), valid) for dtype in (np.uint16, np.float32)
-    ]
-    for view in views:
-        picture = picture_of_image(view)
+    for dtype in (np.uint16, np.float32):
+        picture = picture_of_image(values.astype(dtype), valid)
         assert picture.shape == (3, 37, 53) and picture[:, 1:].min() == 0 and picture[:, 1:].max() == 255
         assert (picture[:, 0] >= 150).all()
     grey = np.arange(37 * 53, dtype=np.uint8).reshape(1, 37, 53)
-    shown = picture_of_image(worst.View(None, nothing, nothing, valid, grey, np.ones((37, 53), bool)))
-    assert (shown == grey).all()
+    assert (picture_of_image(grey, np.ones((37, 53), bool)) == grey).all()
+
+
+def test_a_collar_of_zeros_stretches_nothing_and_dark_land_is_brightened() -> None:
+    random = np.random.default_rng(8)
+    values = np.sort(random.gamma(2, 300, 900)).reshape(1, 30, 30) + 7000
+    values[:, :, 27:] = 15_000
+    framed = np.pad(values, ((0, 0), (20, 20), (20, 20))).astype(np.uint16)
+    seen = visible(framed, np.ones((70, 70), bool))
+    assert (seen[:, 20:50, 20:50] == visible(values.astype(np.uint16), np.ones((30, 30), bool))).all()
+    assert (seen[:, :20] == 0).all() and 60 < np.median(seen[:, 20:50, 20:47]) < 130
+    assert (np.diff(seen[0, 20:50, 20:47].ravel().astype(int)) >= 0).all()

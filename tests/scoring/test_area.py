@@ -258,7 +258,7 @@ def test_texts(olofsson: AreaEstimates) -> None:
     text = olofsson.to_text()
     assert "21,157.76      6,157.52  0.8800 (0.8060-0.9540)" in text and "640 units" in text
     assert "29.6727" in text, "the area-weighted matrix, in percent"
-    assert "21,157.76 &plusmn; 6,157.52" in olofsson._repr_html_()
+    assert "21,157.76 ± 6,157.52" in olofsson._repr_html_()
     record = json.loads(json.dumps(olofsson.to_dict(), allow_nan=False))
     assert record["classes"]["deforestation"]["area_ha"]["half_width"] == pytest.approx(6157.5212, abs=1e-4)
     assert record["matrix"]["counts"] == TABLE_8.tolist()

@@ -158,10 +158,13 @@ def test_the_text_says_all_of_it(comparison: Comparison) -> None:
     assert "cloud" not in comparison.to_text()
 
 
+FACTS = "A", "B", "compared in"
+
+
 def test_a_notebook_shows_the_table_with_names_escaped(comparison: Comparison) -> None:
     html = comparison._repr_html_()
-    assert "<td>IoU of &lt;roof&gt;</td>" in html and "B: &lt;new&gt;.tif" in html and "<roof>" not in html
-    assert html.count("<tr>") == 1 + len(comparison.overall) + len(comparison.classes)
+    assert "IoU of &lt;roof&gt;</td>" in html and "&lt;new&gt;.tif</td>" in html and "<roof>" not in html
+    assert html.count("</td></tr>") == len(FACTS) + len(comparison.overall) + len(comparison.classes)
 
 
 def test_resamples_without_a_class_are_said_to_be_left_out() -> None:

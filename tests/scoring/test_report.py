@@ -109,8 +109,8 @@ def test_the_text_says_all_of_it() -> None:
 
 def test_a_notebook_shows_a_table_with_names_escaped() -> None:
     html = REPORT._repr_html_()
-    assert "<td>&lt;road&gt;</td><td>0.5833</td><td>11</td>" in html and "<road>" not in html
-    assert "mean IoU 0.3611 (pooled)" in html and "<td>snow</td><td>n/a</td>" in html
+    assert "&lt;road&gt;</td><td>0.5833</td>" in html and "<road>" not in html
+    assert "mean IoU (pooled)</th><td><strong>0.3611</strong>" in html and "snow</td><td>n/a</td>" in html
 
 
 def test_nothing_scored_is_no_number() -> None:

@@ -1,9 +1,8 @@
-"""Figures for articles and notebooks, as matplotlib Figures; matplotlib's global state is neither used nor changed."""
+"""Charts of numbers: confusion, IoU by class, reliability, the curves of a run."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -11,27 +10,21 @@ import numpy as np
 
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import InputError, UsageError
-from geoseg.legend import NO_CLASS, Legend
+from geoseg.legend import Legend
+from geoseg.plotting.figure import ACCENT, INK, SOFT, new_figure, wrapped
 from geoseg.scoring.calibration import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
 
 Normalise = Literal["rows", "columns"] | None
 
 COLOURS = "cividis"
 """Dark to light in every kind of colour vision, and in grey."""
-INK, ACCENT = "#222222", "#b2182b"
-NAME_WIDTH = 30
-"""Characters of a line of a class name."""
-LARGEST_PANEL = 1000
-"""Pixels of a panel's longer side; larger rasters are thinned by nearest."""
 BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 """What keeps a line from running through a number."""
-RIGHT, WRONG, MISSING, UNSCORED = range(4)
-OUTCOMES = {RIGHT: ("right", "#e6e6e6"), WRONG: ("wrong", ACCENT), MISSING: ("no prediction", "#e08a00")}
-OUTCOMES[UNSCORED] = ("not scored", "#ffffff")
 
 
 def plot_confusion(matrix: ConfusionMatrix, legend: Legend, normalise: Normalise = "rows") -> Figure:
@@ -51,14 +44,14 @@ def plot_confusion(matrix: ConfusionMatrix, legend: Legend, normalise: Normalise
     columns, names = [*legend.scored, *extra], (*legend.names, "no prediction")
     cells = _normalised(counts[list(legend.scored)][:, columns], normalise)
     side = 0.42 if len(columns) > 10 else 0.62
-    figure = _figure(3.6 + side * len(columns), 2.6 + side * len(legend.scored))
+    figure = new_figure(3.6 + side * len(columns), 2.6 + side * len(legend.scored))
     axes = figure.add_subplot()
     image = axes.imshow(_shades(cells, normalise), cmap=COLOURS, vmin=0, vmax=1, aspect="equal")
     _write_cells(axes, cells, _shades(cells, normalise), normalise)
     # One line each: lines of slanted names would run into the next. The rows have the names in full.
-    short = [_wrapped(names[i], lines=1) for i in columns]
+    short = [wrapped(names[i], lines=1) for i in columns]
     axes.set_xticks(range(len(columns)), short, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(legend.scored)), [_wrapped(names[i]) for i in legend.scored])
+    axes.set_yticks(range(len(legend.scored)), [wrapped(names[i]) for i in legend.scored])
     axes.set_xlabel("map")
     axes.set_ylabel("truth")
     titles = {"rows": "% of each class's truth", "columns": "% of each class on the map", None: "pixels"}
@@ -86,7 +79,7 @@ def plot_iou(
     NaN is written as "absent". Raises UsageError where matplotlib is missing, InputError where values do not fit.
     """
     values = _by_scored_class(iou, legend)
-    figure = _figure(6.4, 1.3 + 0.36 * len(values))
+    figure = new_figure(6.4, 1.3 + 0.36 * len(values))
     axes = figure.add_subplot()
     names, colours = _scored(legend)
     places = range(len(values))
@@ -105,7 +98,7 @@ def plot_iou(
             text, (ends[name], place), (5, 0), textcoords="offset points", va="center", color=INK, bbox=BLANK, zorder=5
         )
     _draw_mean(axes, values)
-    axes.set_yticks(places, [_wrapped(name) for name in names])
+    axes.set_yticks(places, [wrapped(name) for name in names])
     axes.set(xlim=(0, 1.12), ylim=(len(values) - 0.4, -0.6), xlabel=label)
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.spines[["top", "right"]].set_visible(False)
@@ -118,7 +111,7 @@ def plot_reliability(reliability: Reliability, bins: int = 15) -> Figure:
     Raises UsageError where matplotlib is missing or ``bins`` do not fit the histogram.
     """
     table = reliability.bins(bins)
-    figure = _figure(5.0, 5.8)
+    figure = new_figure(5.0, 5.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     width, filled = 1 / bins, table.count > 0
     middles = table.low[filled] + width / 2
@@ -137,45 +130,6 @@ def plot_reliability(reliability: Reliability, bins: int = 15) -> Figure:
     return figure
 
 
-def plot_pair(truth: np.ndarray, prediction: np.ndarray, legend: Legend, image: np.ndarray | None = None) -> Figure:
-    """Image, truth, map, and where they differ, side by side. Classes are numbered by their codes on the panels.
-
-    Args:
-        truth, prediction: (H, W) uint8 class indices, NO_CLASS where there is none.
-        image: (3, H, W) uint8, or (1, H, W) for grey; None leaves its panel out.
-
-    Raises UsageError where matplotlib is missing, InputError where the shapes do not fit.
-    """
-    if truth.shape != prediction.shape or (
-        image is not None and (image.shape[1:] != truth.shape or len(image) not in (1, 3))
-    ):
-        shapes = f"truth {truth.shape}, prediction {prediction.shape}"
-        shapes += "" if image is None else f", image {image.shape}"
-        raise InputError(f"{shapes}: an image is (3, H, W) or (1, H, W), the others (H, W) of the same size")
-    outcome = _outcome(truth, prediction, legend)
-    title = _accuracy_title(outcome)
-    step = -(-max(truth.shape) // LARGEST_PANEL)
-    truth, prediction, outcome = (index[::step, ::step] for index in (truth, prediction, outcome))
-    count = 3 if image is None else 4
-    height, width = truth.shape
-    across = 3.2 if width >= height else 3.2 * max(width / height, 0.4)
-    entries = _legend_entries(legend, np.union1d(truth, prediction), np.unique(outcome))
-    columns = max(1, int(count * across / 2.3))
-    lines = max(label.count("\n") + 1 for label, _ in entries)
-    below = -(-len(entries) // columns) * (0.08 + 0.15 * lines)
-    figure = _figure(count * across, min(across * height / width, 9) + 0.6 + below)
-    panels = iter(figure.subplots(1, count, squeeze=False)[0])
-    if image is not None:
-        _show(next(panels), "image", np.moveaxis(np.broadcast_to(image, (3, *image.shape[1:])), 0, -1)[::step, ::step])
-    for name, index in (("truth", truth), ("map", prediction)):
-        axes = next(panels)
-        _show(axes, name, _painted(index, legend))
-        _number_classes(axes, index, legend)
-    _show(next(panels), title, _colour_array([colour for _, colour in OUTCOMES.values()])[outcome])
-    _add_legend(figure, entries, columns)
-    return figure
-
-
 def plot_history(history: Sequence[Mapping[str, float | None]], legend: Legend) -> Figure:
     """The curves of a training run: loss in training and validation, and validation IoU by class with its mean.
 
@@ -187,12 +141,13 @@ def plot_history(history: Sequence[Mapping[str, float | None]], legend: Legend) 
     """
     if not history:
         raise InputError("a history without epochs has no curves")
-    figure = _figure(8.5, 3.4)
+    figure = new_figure(8.5, 3.4)
     losses, ious = figure.subplots(1, 2)
     _draw_curve(losses, history, "train_loss", label="training", color=INK)
     _draw_curve(losses, history, "val_loss", label="validation", color=ACCENT, linestyle="--")
     for name, colour in zip(*_scored(legend), strict=True):
-        _draw_curve(ious, history, f"val_iou_{name}", label=_wrapped(name, lines=1), color=colour)
+        style = {"color": colour, "path_effects": _edged(), "markeredgecolor": SOFT, "markeredgewidth": 0.5}
+        _draw_curve(ious, history, f"val_iou_{name}", label=wrapped(name, lines=1), **style)
     _draw_curve(ious, history, "val_mean_iou", label="mean", color=INK, linestyle="--", linewidth=2)
     ious.set_ylim(0, 1)
     for axes, what in ((losses, "loss"), (ious, "validation IoU")):
@@ -202,21 +157,6 @@ def plot_history(history: Sequence[Mapping[str, float | None]], legend: Legend) 
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, ncols=1 + len(axes.lines) // 8)
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("figures need matplotlib, which is not installed: pip install 'geoseg[figures]'") from error
-    figure = Figure((width, height), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
-    return figure
-
-
-def _wrapped(name: str, lines: int = 2) -> str:
-    return "\n".join(textwrap.wrap(name, NAME_WIDTH, max_lines=lines, placeholder=" …")) or name[:NAME_WIDTH]
 
 
 def _scored(legend: Legend) -> tuple[list[str], list[tuple[float, ...]]]:
@@ -290,66 +230,15 @@ def _draw_mean(axes: Axes, values: np.ndarray) -> None:
     axes.set_title(f"mean {mean:.3f} (dashed)", fontsize=10)
 
 
+def _edged() -> list[AbstractPathEffect]:
+    """A dark edge along a line, without which white is not seen on white."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=2.6, foreground=SOFT), Normal()]
+
+
 def _draw_curve(axes: Axes, history: Sequence[Mapping[str, float | None]], key: str, **style: object) -> None:
     """A line over the epochs, with a gap where there is no figure; none where there never is."""
     values = [math.nan if row.get(key) is None else float(row[key]) for row in history]
     if not np.isnan(values).all():
         axes.plot([row["epoch"] for row in history], values, marker="o", markersize=3, **style)
-
-
-# Panels
-
-
-def _show(axes: Axes, title: str, picture: np.ndarray) -> None:
-    axes.imshow(picture, interpolation="nearest")
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def _painted(index: np.ndarray, legend: Legend) -> np.ndarray:
-    """(H, W, 3) uint8 in the legend's colours, white without a class."""
-    return np.where((index == NO_CLASS)[..., None], np.uint8(255), np.moveaxis(legend.to_rgb(index), 0, -1))
-
-
-def _colour_array(colours: Sequence[str]) -> np.ndarray:
-    return np.array([list(bytes.fromhex(colour.removeprefix("#"))) for colour in colours], np.uint8)
-
-
-def _outcome(truth: np.ndarray, prediction: np.ndarray, legend: Legend) -> np.ndarray:
-    outcome = np.where(truth == prediction, np.uint8(RIGHT), np.uint8(WRONG))
-    outcome[prediction == NO_CLASS] = MISSING
-    outcome[np.isin(truth, (NO_CLASS, *legend.ignored))] = UNSCORED
-    return outcome
-
-
-def _accuracy_title(outcome: np.ndarray) -> str:
-    scored = int((outcome != UNSCORED).sum())
-    return f"errors: {(outcome == RIGHT).sum() / scored:.1%} right" if scored else "errors: nothing scored"
-
-
-def _number_classes(axes: Axes, index: np.ndarray, legend: Legend) -> None:
-    """Each class's code in the middle of where it is widest, so that colour is not all that tells classes apart."""
-    from matplotlib.patheffects import withStroke
-    from scipy.ndimage import distance_transform_edt
-
-    for number in np.unique(index[index != NO_CLASS]):
-        inside = np.pad(index == number, 1)
-        row, col = np.unravel_index(distance_transform_edt(inside).argmax(), inside.shape)
-        outline = [withStroke(linewidth=2.5, foreground="white")]
-        place = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold"}
-        axes.text(col - 1, row - 1, str(legend.classes[number].code), color="black", path_effects=outline, **place)
-
-
-def _legend_entries(legend: Legend, present: np.ndarray, outcomes: np.ndarray) -> list[tuple[str, str]]:
-    """(label, colour) of the classes and the outcomes that are there."""
-    classes = [legend.classes[index] for index in present if index != NO_CLASS]
-    entries = [(_wrapped(f"{c.code} {c.name}", lines=3), "#{:02x}{:02x}{:02x}".format(*c.colour)) for c in classes]
-    return entries + [OUTCOMES[outcome] for outcome in outcomes]
-
-
-def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]], columns: int) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(facecolor=colour, edgecolor=INK, label=label) for label, colour in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

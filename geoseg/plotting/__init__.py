@@ -1,0 +1,1 @@
+"""Figures for articles and notebooks, by matplotlib."""
