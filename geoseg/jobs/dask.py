@@ -16,7 +16,9 @@ from uuid import uuid4
 import dask
 import torch
 from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, wait
+from distributed.client import FuturesCancelledError
 from distributed.comm import CommClosedError
+from distributed.utils import silence_logging_cmgr
 
 from geoseg.errors import ResourceError, UsageError
 from geoseg.jobs.job import Job, Task
@@ -43,6 +45,9 @@ CONFIG = {
     "distributed.worker.multiprocessing-method": "spawn",
 }
 GONE = "is gone; what was finished is kept, and the same command goes on with it"
+
+LOST = (CommClosedError, FuturesCancelledError, asyncio.CancelledError, OSError)
+"""What is raised where the scheduler goes away."""
 
 Advance = Callable[[int], object]
 
@@ -139,7 +144,8 @@ def _client_of(where: str | SpecCluster, name: str) -> Iterator[Client]:
     except (OSError, ValueError, TimeoutError) as error:
         raise ResourceError(f"{name}: cannot be reached ({error}); is it running?") from error
     try:
-        with client.as_current():
+        # geoseg says itself what went wrong.
+        with client.as_current(), silence_logging_cmgr(logging.CRITICAL):
             yield client
     finally:
         # A scheduler that is gone answers to nothing.
@@ -172,7 +178,7 @@ def _share_out(
                 if failure := _failure_of(future, task, parts):
                     failed.append(failure)
                 advance(1)
-    except (CommClosedError, OSError, asyncio.CancelledError, TimeoutError) as error:
+    except LOST as error:
         raise ResourceError(f"{name}: {GONE}") from error
     finally:
         if running:

@@ -53,6 +53,7 @@ def plan_job(
 
     Args:
         scenes: raster files; with ``mosaic`` or ``stack`` they are one scene.
+        bands, nodata_rule: as geoseg.predict takes them.
         folder: of the job; it is made. Planning the same once more changes nothing.
         model: a run folder or a model file; None: the newest finished run under ./runs.
         part: side in pixels of the squares that one task computes, a multiple of 512.

@@ -16,7 +16,7 @@ from geoseg_cli.main import cli
 
 SHELL = ("bash", "console", "sh", "")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-OF_OTHERS = {"--nproc-per-node", "--signal"}
+OF_OTHERS = {"--nproc-per-node", "--signal", "--max-restarts", "--nthreads"}
 """Options of other programs."""
 
 

@@ -17,6 +17,8 @@ import pytest
 pytest.importorskip("distributed")
 
 from distributed import Client, KilledWorker, LocalCluster, Nanny
+from distributed.client import FuturesCancelledError
+from distributed.comm import CommClosedError
 
 import geoseg
 import geoseg.jobs.dask as on_dask
@@ -199,6 +201,17 @@ def test_no_worker_and_no_scheduler_end_the_run(scheduler, make_job, monkeypatch
         geoseg.run_job(folder, dask=address)
     assert error.value.exit_code == 7 and address in str(error.value)
     killer.join()
+
+
+@pytest.mark.parametrize("error", [FuturesCancelledError([]), CommClosedError(), OSError("connection reset")])
+def test_a_scheduler_that_goes_away_amid_the_work_is_told(threads, make_job, monkeypatch, error):
+    def lost(*args, **kwargs):
+        raise error
+
+    folder = make_job()
+    monkeypatch.setattr(on_dask, "wait", lost)
+    with pytest.raises(ResourceError, match="is gone; what was finished is kept"):
+        geoseg.run_job(folder, dask=threads.scheduler_address)
 
 
 def test_what_cannot_be_reached_is_told(make_job, monkeypatch):
