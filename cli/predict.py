@@ -84,9 +84,12 @@ from . import options
     metavar="top|margin|all FILE",
     help="Write scores too: the highest, its lead over the second, or one band a class.",
 )
+@options.min_area
+@options.min_pixels
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@click.option("--qml", is_flag=True, help="Write the colours and names for QGIS beside the map, too.")
 @options.opening
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
@@ -112,7 +115,7 @@ def predict(
 
     kind, scores_output = scores or ("none", None)
     if dry_run:
-        planning = {key: value for key, value in given.items() if key != "cog"}
+        planning = {key: value for key, value in given.items() if key not in ("cog", "qml")}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
