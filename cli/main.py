@@ -21,10 +21,12 @@ from .design import design
 from .import_ import import_
 from .info import info
 from .predict import predict
+from .restyle import restyle
 from .sample import sample
 from .score import score
 from .stats import stats
 from .train import train
+from .vectorize import vectorize
 
 INTERRUPTED = 130
 
@@ -120,5 +122,5 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, stats, train, ablate, predict, score, compare, design, area, import_, info):
+for command in (sample, stats, train, ablate, predict, score, compare, design, area, vectorize, restyle, import_, info):
     cli.add_command(command)

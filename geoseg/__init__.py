@@ -39,6 +39,7 @@ _HOMES = {
     "Segmenter": "geoseg.models.segmenter",
     "Source": "geoseg.source",
     "StackScene": "geoseg.raster.stack",
+    "VectorMap": "geoseg.vectorizing.vectorize",
     "Window": "geoseg.grid",
     "ablate": "geoseg.ablation.run",
     "areas_from_counts": "geoseg.scoring.estimate",
@@ -59,10 +60,12 @@ _HOMES = {
     "predict": "geoseg.prediction.predict",
     "predict_strips": "geoseg.prediction.predict",
     "read_points": "geoseg.points",
+    "restyle": "geoseg.raster.restyle",
     "score": "geoseg.scoring.score",
     "stats": "geoseg.datasets.stats",
     "stehman_2014": "geoseg.scoring.area",
     "train": "geoseg.training.train",
+    "vectorize": "geoseg.vectorizing.vectorize",
     "write_report": "geoseg.reporting.write",
 }
 

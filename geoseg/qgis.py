@@ -1,4 +1,4 @@
-"""Styles of QGIS: the form in which a person labels points, classes in their colours, and how a GeoPackage keeps them."""
+"""Styles of QGIS: the form in which a person labels points, and classes in their colours."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def class_raster_style(legend: Legend) -> str:
 def class_polygon_style(classes: Sequence[LegendClass], field: str) -> str:
     """A QML style of polygons: ``field`` holds the class's code; each has its class's colour and name."""
     root = Element("qgis", version=VERSION, styleCategories="Symbology")
-    renderer = SubElement(root, "renderer-v2", type="categorizedSymbol", attr=field, symbollevels="0", enableorderby="0")
+    renderer = SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr=field, symbollevels="0", enableorderby="0"
+    )
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
     for number, one in enumerate(classes):
         SubElement(

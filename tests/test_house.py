@@ -30,7 +30,23 @@ def test_numbers_alone_need_no_torch() -> None:
     assert loaded_by(code) == set()
 
 
-COMMANDS = "", "sample", "stats", "train", "ablate", "predict", "score", "compare", "design", "area", "import", "info"
+COMMANDS = (
+    *(
+        "",
+        "sample",
+        "stats",
+        "train",
+        "ablate",
+        "predict",
+        "score",
+        "compare",
+        "design",
+        "area",
+        "vectorize",
+        "restyle",
+    ),
+    *("import", "info"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

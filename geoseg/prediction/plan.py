@@ -225,8 +225,8 @@ def make_plan(
         min_area, min_pixels: hectares, or pixels, below which a patch of the finished map becomes part of its largest
             neighbour, as Sieve explains; None for neither leaves patches of any size.
 
-    Raises InputError where the scene does not fit the model or has no areas to compare with, ModelError where the model lacks what is asked for,
-    UsageError where the numbers contradict each other.
+    Raises InputError where the scene does not fit the model or has no areas to compare with, ModelError where the model
+    lacks what is asked for, UsageError where the numbers contradict each other.
     """
     config = segmenter.config
     require_fit(scene, config)

@@ -133,7 +133,7 @@ class Sieve:
         """(R,) the region that each becomes part of: itself, or the first that is not small on its way."""
         itself = np.arange(len(small), dtype=np.int32)
         target = np.where(small & (best >= 0), best, itself)
-        for _ in range(int(len(small)).bit_length()):
+        for _ in range(len(small).bit_length()):
             target = target[target]
         # A way that ends in a circle of small ones leads nowhere.
         return np.where(small[target], itself, target)

@@ -65,6 +65,8 @@ class RasterWriter:
     """
 
     overview_resampling = Resampling.nearest
+    photometric = "MINISBLACK"
+    """Otherwise GDAL takes three or four bands for a picture, and the fourth for its alpha."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class RasterWriter:
         self.path = Path(path)
         self.grid, self.count, self.tags, self.overwrite, self.cog = grid, count, dict(tags or {}), overwrite, cog
         self.options = check_options(options or {}, cog)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
+        self._partial = partial_path(self.path)
         levels = range(1, 32) if overviews else ()
         self._factors = [2**level for level in levels if max(grid.shape) / 2 ** (level - 1) > BLOCK]
         self._written: list[tuple[int, Window, int]] = []
@@ -95,7 +97,8 @@ class RasterWriter:
             with writing(str(self.path)):
                 self._require_room()
                 options = {"ZLEVEL": "1"} if self.cog else self.options
-                self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid, self.count) | options)
+                profile = _profile(self.grid, self.count) | {"PHOTOMETRIC": self.photometric}
+                self._dataset = rasterio.open(self._partial, "w", **profile | options)
                 self._describe()
                 self._add_empty_overviews()
         except BaseException:
@@ -144,19 +147,7 @@ class RasterWriter:
             self._make_cog()
         self._verify()
         require_writable(self.path, self.overwrite)
-        sidecar, text = self._sidecar_path(self._partial), self._sidecar()
-        sidecar.unlink(missing_ok=True)
-        if text:
-            sidecar.write_text(text, encoding="utf-8")
-            _flush(sidecar)
-        _flush(self._partial)
-        # Left beside the new raster these would lend it the old one's class names, overviews and mask.
-        for ending in (".aux.xml", ".ovr", ".msk"):
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-        os.replace(self._partial, self.path)
-        if text:
-            os.replace(sidecar, self._sidecar_path(self.path))
-        _flush(self.path.parent)
+        put_in_place(self._partial, self._sidecar(), self.path)
 
     def _describe(self) -> None:
         dataset, grid = self._dataset, self.grid
@@ -244,10 +235,6 @@ class RasterWriter:
         """GDAL's PAM document for what a GeoTIFF has no place for; empty where there is nothing."""
         return ""
 
-    @staticmethod
-    def _sidecar_path(path: Path) -> Path:
-        return path.with_name(path.name + ".aux.xml")
-
     def _remove_partial(self) -> None:
         for ending in ("", ".aux.xml", ".plain", ".plain.aux.xml"):
             self._partial.with_name(self._partial.name + ending).unlink(missing_ok=True)
@@ -257,6 +244,8 @@ class ClassRasterWriter(RasterWriter):
     """Writes one band of a legend's codes: names, colours and codes of the legend; NODATA (255) is the nodata value."""
 
     overview_resampling = Resampling.mode
+    photometric = "PALETTE"
+    """Said from the start, so that the overviews have the colours, too."""
 
     def __init__(
         self, path: str | Path, grid: Grid, legend: Legend, tags: Mapping[str, str] | None = None, *args, **kwargs
@@ -328,6 +317,28 @@ def check_options(options: Mapping[str, str], cog: bool) -> dict[str, str]:
     return checked
 
 
+def partial_path(path: Path) -> Path:
+    """Where a raster is written until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial.tif")
+
+
+def put_in_place(partial: Path, sidecar_text: str, path: Path) -> None:
+    """Flush a finished raster to the disk and put it in its place, with its sidecar where there is a text for one."""
+    sidecar = partial.with_name(partial.name + ".aux.xml")
+    sidecar.unlink(missing_ok=True)
+    if sidecar_text:
+        sidecar.write_text(sidecar_text, encoding="utf-8")
+        _flush(sidecar)
+    _flush(partial)
+    # Left beside the new raster these would lend it the old one's class names, overviews and mask.
+    for ending in (".aux.xml", ".ovr", ".msk"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    os.replace(partial, path)
+    if sidecar_text:
+        os.replace(sidecar, path.with_name(path.name + ".aux.xml"))
+    _flush(path.parent)
+
+
 def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
@@ -363,8 +374,7 @@ def _profile(grid: Grid, count: int) -> dict[str, object]:
         place["transform"] = grid.transform
     height, width = grid.shape
     layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    # Otherwise GDAL takes three or four bands for a picture, and the fourth for its alpha.
-    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}
+    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND"}
     shape = {"height": height, "width": width, "count": count, "dtype": "uint8", "nodata": NODATA}
     return {"driver": "GTiff", **shape, **layout, **place}
 

@@ -184,7 +184,9 @@ def _write_parquet(source: Path, path: Path, crs: CRS | None, kind: str) -> None
     with pyogrio.raw.open_arrow(source, batch_size=AT_ONCE) as (meta, stream):
         reader = pyarrow.RecordBatchReader.from_stream(stream)
         name = meta["geometry_name"] or "wkb_geometry"
-        schema = pyarrow.schema([pyarrow.field("geometry" if f.name == name else f.name, f.type) for f in reader.schema])
+        schema = pyarrow.schema(
+            [pyarrow.field("geometry" if f.name == name else f.name, f.type) for f in reader.schema]
+        )
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             bounds: list[np.ndarray] = []
             for batch in reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,9 @@ class Ground:
         """rasterio CRS of the coordinates, None where there is none."""
         self._to_earth = None
         if self.crs is not None:
-            try:
+            # Not of a CRS without a place on Earth, such as a building's.
+            with suppress(InputError):
                 self._to_earth = Projection(self.crs, DEGREES)
-            except InputError:
-                # A CRS without a place on Earth, such as a building's.
-                pass
 
     @property
     def on_earth(self) -> bool:

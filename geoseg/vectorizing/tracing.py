@@ -30,14 +30,14 @@ the one to the other, so that it never touches itself: inside and outside of the
 
 
 def trace(labels: np.ndarray, breaks: dict[str, np.ndarray] | None = None) -> Rings:
-    """The outlines of (H, W) int32 labels, each of pixels that hang together by their edges, with points where they turn.
+    """The outlines of (H, W) int32 labels, whose pixels hang together by their edges, with points where they turn.
 
     Args:
         breaks: of the sides "top", "bottom", "left" and "right" a bool for each pixel along it: outlines along that
             side also have points where it changes.
     """
     pieces = _straight_pieces(labels, breaks or {})
-    starts, stops, owners = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    starts, _, owners = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     order = _ring_order(_followers(pieces, (labels.shape[0] + 1) * (labels.shape[1] + 1)))
     places = starts[order.pieces]
     points = np.stack([places % (labels.shape[1] + 1), places // (labels.shape[1] + 1)], 1)
@@ -67,7 +67,7 @@ def _straight_pieces(labels: np.ndarray, breaks: dict[str, np.ndarray]) -> list[
 
 
 def _runs(edges: np.ndarray, labels: np.ndarray, side: int, flags: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """Along the rows: (row, first, stop, label) of unbroken edges of one label; in the row ``side`` of one flag, too."""
+    """Along rows: (row, first, stop, label) of unbroken edges of one label; in the row ``side`` also of one flag."""
     goes_on = edges[:, 1:] & edges[:, :-1] & (labels[:, 1:] == labels[:, :-1])
     if flags is not None:
         goes_on[side] &= flags[1:] == flags[:-1]

@@ -178,7 +178,7 @@ def _remarks(ground: Ground, output: Path, labels: Labels) -> list[str]:
             f"{labels.name}: has {len(labels.grid.gcps)} control points and no transform: coordinates are what GDAL's "
             "polynomial makes of them, areas are those of the outlines"
         )
-    if output.suffix.lower() == ".geojson" and not ground.crs == DEGREES:
+    if output.suffix.lower() == ".geojson" and ground.crs != DEGREES:
         notes.append(f"{output}: in longitude and latitude (EPSG:4326), as GeoJSON is (RFC 7946)")
     return notes
 
@@ -258,9 +258,7 @@ def _values(lot: Outlines, patches: Patches, legend: Legend, ground: Ground, wri
     return values | {"area_m2": square_metres, "area_ha": square_metres / 10_000, "perimeter_m": perimeters}
 
 
-def _summary(
-    path: Path, layer: str, legend: Legend, chosen: list[int], joined: Regions, notes: list[str]
-) -> VectorMap:
+def _summary(path: Path, layer: str, legend: Legend, chosen: list[int], joined: Regions, notes: list[str]) -> VectorMap:
     number, pixels = (np.bincount(joined.codes, weights, minlength=256) for weights in (None, joined.pixels))
     hectares = None if joined.hectares is None else np.bincount(joined.codes, joined.hectares, minlength=256)[chosen]
     names = tuple(legend.names[index] for index in chosen)
