@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import shapely
 
@@ -10,6 +13,8 @@ from geoseg.vectorizing.rings import Rings
 
 LEAST_GEOS = 3, 12, 0
 """The first version that simplifies coverages."""
+FINEST = 64
+"""The ratio of a pixel's sides is taken as one of whole numbers, the second no larger than this."""
 
 
 def require_geos() -> None:
@@ -30,7 +35,17 @@ def simplified(rings: Rings, tolerance: float, pixel: tuple[float, float]) -> Ri
     """
     # Of outlines with points where they turn only, one neighbour may lack a point that the other has.
     polygons, labels = rings.in_steps().polygons()
-    scale = np.array(pixel[::-1])
+    # By whole numbers: points that lie on a line, or in one place, must still do so exactly.
+    scale = np.array(_whole_sides(*pixel)[::-1])
     scaled = shapely.transform(polygons, lambda points: points * scale)
+    tolerance *= math.sqrt(math.prod(scale) / math.prod(pixel))
     simple = shapely.coverage_simplify(scaled, tolerance, simplify_boundary=False)
     return Rings.of_polygons(shapely.transform(simple, lambda points: points / scale), labels)
+
+
+def _whole_sides(height: float, width: float) -> tuple[int, int]:
+    """(height, width) of a pixel, in whole numbers whose ratio is nearly that of its sides."""
+    if height < width:
+        return _whole_sides(width, height)[::-1]
+    ratio = Fraction(height / width).limit_denominator(FINEST)
+    return ratio.numerator, ratio.denominator
