@@ -116,8 +116,11 @@ def restyle(
         present = np.flatnonzero(tally.counts[:NODATA]).tolist()
         codes = resolve_codes(present, old, new, _read_renames(mapping), scene.name)
         tags = {name: value for name, value in scene.tags.items() if name not in NOT_COPIED}
-        tags[HISTORY_TAG] = json.dumps([*json.loads(scene.tags.get(HISTORY_TAG, "[]")), _record(old, new, codes)])
-        if old is not None and layout.editable and all(a == b for a, b in codes.items()):
+        kept = all(before == after for before, after in codes.items())
+        history = json.loads(scene.tags.get(HISTORY_TAG, "[]"))
+        history += [] if kept and old == new else [_record(old, new, codes)]
+        tags |= {HISTORY_TAG: json.dumps(history)} if history else {}
+        if old is not None and layout.editable and kept:
             _write_edited(source, path, new, tags, tally)
         else:
             tally = _write_anew(scene, path, new, codes, tags, layout)

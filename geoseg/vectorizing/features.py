@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,8 @@ class FeatureWriter:
         require_format(self.path, crs)
         require_place(self.path, overwrite)
         self._begun = False
+        self._bounds = np.full(4, np.nan)
+        """(left, bottom, right, top) of what was written."""
 
     def __enter__(self) -> FeatureWriter:
         with disk_errors(self.path):
@@ -114,6 +116,8 @@ class FeatureWriter:
                 **options,
             )
         self._begun = True
+        bounds = np.stack([self._bounds, shapely.total_bounds(shapes)])
+        self._bounds = np.concatenate([np.fmin(*bounds[:, :2]), np.fmax(*bounds[:, 2:])])
 
     def _finish(self) -> None:
         if not self._begun:
@@ -130,7 +134,7 @@ class FeatureWriter:
             write_layer_style(self._whole, self.layer, "classes", self.style)
             return self._whole
         if driver == "Parquet":
-            _write_parquet(self._whole, finished, self.crs, self.kind)
+            _write_parquet(self._whole, finished, _geo_metadata(self.crs, self.kind, self._bounds))
             return finished
         options = {"RFC7946": "YES"} if driver == "GeoJSON" else {}
         with pyogrio.raw.open_arrow(self._whole, layer=self.layer, batch_size=AT_ONCE) as (meta, stream):
@@ -176,30 +180,24 @@ def require_format(path: Path, crs: CRS | None) -> None:
             ) from error
 
 
-def _write_parquet(source: Path, path: Path, crs: CRS | None, kind: str) -> None:
-    """Copy a GeoPackage's one layer into GeoParquet 1.1."""
+def _write_parquet(source: Path, path: Path, geo: Mapping[str, Any]) -> None:
+    """Copy a GeoPackage's first layer into GeoParquet 1.1."""
     import pyarrow
     import pyarrow.parquet
 
     with pyogrio.raw.open_arrow(source, batch_size=AT_ONCE) as (meta, stream):
         reader = pyarrow.RecordBatchReader.from_stream(stream)
-        name = meta["geometry_name"] or "wkb_geometry"
-        schema = pyarrow.schema(
-            [pyarrow.field("geometry" if f.name == name else f.name, f.type) for f in reader.schema]
-        )
+        renamed = {meta["geometry_name"] or "wkb_geometry": "geometry"}
+        fields = [pyarrow.field(renamed.get(field.name, field.name), field.type) for field in reader.schema]
+        schema = pyarrow.schema(fields, {"geo": json.dumps(geo)})
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-            bounds: list[np.ndarray] = []
             for batch in reader:
-                table = pyarrow.Table.from_arrays(batch.columns, schema=schema)
-                bounds.append(shapely.total_bounds(shapely.from_wkb(table["geometry"].to_pylist())))
-                writer.write_table(table)
-            writer.add_key_value_metadata({"geo": json.dumps(_geo_metadata(crs, kind, bounds))})
+                writer.write_table(pyarrow.Table.from_arrays(batch.columns, schema=schema))
 
 
-def _geo_metadata(crs: CRS | None, kind: str, bounds: Sequence[np.ndarray]) -> dict[str, Any]:
+def _geo_metadata(crs: CRS | None, kind: str, bounds: np.ndarray) -> dict[str, Any]:
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": [kind], "orientation": "counterclockwise"}
     column["crs"] = pyproj.CRS.from_wkt(crs.to_wkt(version="WKT2_2019")).to_json_dict() if crs else None
-    if bounds:
-        lows, highs = np.min(bounds, 0)[:2], np.max(bounds, 0)[2:]
-        column["bbox"] = [*lows.tolist(), *highs.tolist()]
+    if np.isfinite(bounds).all():
+        column["bbox"] = bounds.tolist()
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
