@@ -116,8 +116,8 @@ class FeatureWriter:
                 **options,
             )
         self._begun = True
-        bounds = np.stack([self._bounds, shapely.total_bounds(shapes)])
-        self._bounds = np.concatenate([np.fmin(*bounds[:, :2]), np.fmax(*bounds[:, 2:])])
+        bounds = np.concatenate([self._bounds[None], shapely.bounds(shapes).reshape(-1, 4)])
+        self._bounds = np.concatenate([np.fmin.reduce(bounds[:, :2]), np.fmax.reduce(bounds[:, 2:])])
 
     def _finish(self) -> None:
         if not self._begun:

@@ -17,7 +17,7 @@ from geoseg.raster.areas import DEGREES
 from geoseg.raster.projection import Projection
 
 GEOD = pyproj.Geod(ellps="WGS84")
-LONGEST = 256.0
+LONGEST = 16.0
 """Pixels of an edge that is measured as one straight line on the ellipsoid."""
 
 
@@ -77,13 +77,16 @@ class Ground:
     def perimeters(self, shapes: np.ndarray) -> np.ndarray:
         """(m,) lengths of the outlines of polygons in pixels, holes included: in metres on the ellipsoid, else in the
         coordinates' units. NaN where there is no ground."""
-        parts, owners = shapely.get_parts(shapely.segmentize(shapes, LONGEST), return_index=True)
+        parts, owners = shapely.get_parts(shapes, return_index=True)
         rings, part = shapely.get_rings(parts, return_index=True)
         corners, ring = shapely.get_coordinates(rings, return_index=True)
-        here = self._measured(corners)
-        lengths = self._between(here[:-1], here[1:])
-        inside = ring[1:] == ring[:-1]
-        return np.bincount(owners[part[ring[1:][inside]]], lengths[inside], minlength=len(shapes))
+        places = self._measured(corners)
+        lengths = self._between(places[:-1], places[1:])
+        edges = ring[1:] == ring[:-1]
+        pixels = np.hypot(*np.diff(corners, axis=0).T)
+        long = np.flatnonzero(edges & (pixels > LONGEST))
+        lengths[long] = self._in_pieces(corners[long], corners[long + 1], np.ceil(pixels[long] / LONGEST).astype(int))
+        return np.bincount(owners[part[ring[1:][edges]]], lengths[edges], minlength=len(shapes))
 
     def areas(self, shapes: np.ndarray) -> np.ndarray:
         """(m,) areas in square metres of polygons in pixels that have a place on Earth, by their outlines."""
@@ -94,6 +97,14 @@ class Ground:
         """(n, 2) places to measure between: longitude and latitude, else the coordinates themselves."""
         places = self.coordinates(corners)
         return np.stack(self._to_earth(*places.T), 1) if self.on_earth else places
+
+    def _in_pieces(self, starts: np.ndarray, stops: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+        """(e,) lengths of edges between (e, 2) corners, each measured in so many pieces."""
+        edge = np.repeat(np.arange(len(pieces)), pieces)
+        along = (np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces))[:, None]
+        step = ((stops - starts) / pieces[:, None])[edge]
+        here, there = (self._measured(starts[edge] + step * (along + more)) for more in (0, 1))
+        return np.bincount(edge, self._between(here, there), minlength=len(pieces))
 
     def _between(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         if self.on_earth:

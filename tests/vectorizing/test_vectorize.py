@@ -126,6 +126,17 @@ def test_on_a_geographic_grid_areas_and_perimeters_are_geodesic(make_map, tmp_pa
     assert values["perimeter_m"].tolist() == [pytest.approx(perimeter, rel=1e-6)]
 
 
+def test_long_edges_follow_the_grid(make_map, tmp_path) -> None:
+    """Along a parallel, not along the great circle between its ends."""
+    grid = Grid(CRS.from_epsg(4326), Affine(0.05, 0, 11, 0, -0.05, 70), (5, 1200))
+    geoseg.vectorize(make_map(np.zeros(grid.shape, np.uint8), grid), tmp_path / "polygons.gpkg")
+    _, _, values = read(tmp_path / "polygons.gpkg")
+    outline = shapely.segmentize(shapely.box(11, 69.75, 71, 70), 0.05)
+    expected = pyproj.Geod(ellps="WGS84").geometry_length(outline)
+    assert values["perimeter_m"].tolist() == [pytest.approx(expected, rel=1e-3)]
+    assert expected > 1.008 * pyproj.Geod(ellps="WGS84").geometry_length(shapely.box(11, 69.75, 71, 70))
+
+
 def test_holes_count_in_perimeters(make_map, tmp_path) -> None:
     codes = np.zeros((30, 30), np.uint8)
     codes[10:20, 12:15] = 1
