@@ -23,7 +23,7 @@ from rasterio.enums import Resampling
 import geoseg
 from geoseg.ahead import read_ahead, reader_threads
 from geoseg.errors import ResourceError, UsageError
-from geoseg.files import require_place
+from geoseg.files import is_alive, require_place
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend
 from geoseg.raster.areas import AreaTally
@@ -343,19 +343,8 @@ def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
         process = left.name.removeprefix(f".{path.name}.").split(".", 1)[0]
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        # Somebody else's.
-        return True
-    return True
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:

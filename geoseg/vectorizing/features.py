@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,13 +22,15 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.errors import ResourceError, UsageError
-from geoseg.files import disk_errors, require_place
+from geoseg.files import disk_errors, is_alive, require_place
 from geoseg.qgis import write_layer_style
 
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 """OGR's names by the endings; GeoParquet is written by pyarrow, as pyogrio's wheels have no driver for it."""
 VERSION = {"dataset_options": {"VERSION": "1.2"}}
 """Of GeoPackages, as GDAL wrote them until 3.6: older programs warn of newer ones."""
+UNFINISHED = ".geoseg-"
+"""Beginning of the name of a folder in which a file is made; its process's number follows."""
 AT_ONCE = 2048
 """Features that are copied at a time from the GeoPackage to another format."""
 WRITING_ERRORS = (
@@ -75,12 +78,16 @@ class FeatureWriter:
         require_format(self.path, crs)
         require_place(self.path, overwrite)
         self._begun = False
+        self.features = 0
+        """Number of those that were written."""
         self._bounds = np.full(4, np.nan)
         """(left, bottom, right, top) of what was written."""
 
     def __enter__(self) -> FeatureWriter:
         with disk_errors(self.path):
-            self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".geoseg-")
+            _sweep(self.path.parent)
+            prefix = f"{UNFINISHED}{os.getpid()}-"
+            self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=prefix)
         self.folder = Path(self._folder.name)
         """A place for what is not finished, on the target's own disk; removed in the end."""
         self._whole = self.folder / "whole.gpkg"
@@ -116,6 +123,7 @@ class FeatureWriter:
                 **options,
             )
         self._begun = True
+        self.features += len(shapes)
         bounds = np.concatenate([self._bounds[None], shapely.bounds(shapes).reshape(-1, 4)])
         self._bounds = np.concatenate([np.fmin.reduce(bounds[:, :2]), np.fmax.reduce(bounds[:, 2:])])
 
@@ -148,6 +156,8 @@ class FeatureWriter:
                 crs=meta["crs"],
                 layer_options=options,
             )
+        if not _is_whole(finished, driver, self.features):
+            raise ResourceError(f"{self.path}: is not all there after it was written; is the disk full?")
         return finished
 
     @contextmanager
@@ -160,6 +170,23 @@ class FeatureWriter:
         except WRITING_ERRORS as error:
             said = " ".join(str(error).split())
             raise ResourceError(f"{self.path}: could not be written; is the disk full? ({said})") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left in a folder."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        process = left.name.removeprefix(UNFINISHED).split("-", 1)[0]
+        if process.isdigit() and not is_alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_whole(path: Path, driver: str, features: int) -> bool:
+    """False where a file lacks its end, which OGR may write without an error when the disk is full."""
+    if driver == "FlatGeobuf":
+        return pyogrio.read_info(path)["features"] == features
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - 8, 0))
+        return file.read().rstrip().endswith(b"}")
 
 
 def require_format(path: Path, crs: CRS | None) -> None:

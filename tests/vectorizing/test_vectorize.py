@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -315,6 +317,33 @@ def test_an_old_output_stays_until_the_new_one_is_whole(make_map, monkeypatch, t
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["map.tif", "map.tif.aux.xml", output.name])
     geoseg.vectorize(path, output, classes=["forest"], overwrite=True)
     assert set(read(output)[2]["class"]) == {"forest"}
+
+
+@pytest.mark.parametrize("ending", ["fgb", "geojson"])
+def test_a_file_without_its_end_is_not_kept(make_map, monkeypatch, tmp_path, ending) -> None:
+    write_arrow = pyogrio.raw.write_arrow
+
+    def write_part(stream: object, path: Path, **options: object) -> None:
+        write_arrow(stream, path, **options)
+        os.truncate(path, path.stat().st_size - 9)
+
+    monkeypatch.setattr("pyogrio.raw.write_arrow", write_part)
+    if ending == "fgb":
+        monkeypatch.setattr(pyogrio, "read_info", lambda path: {"features": 1})
+    with pytest.raises(ResourceError, match="not all there"):
+        geoseg.vectorize(make_map(), tmp_path / f"polygons.{ending}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+
+
+def test_what_killed_processes_left_is_swept(make_map, tmp_path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = [tmp_path / f".geoseg-{process}-abc" for process in (gone.pid, os.getppid())]
+    for folder in left:
+        folder.mkdir()
+        (folder / "whole.gpkg").touch()
+    geoseg.vectorize(make_map(), tmp_path / "polygons.fgb")
+    assert [folder.exists() for folder in left] == [False, True]
 
 
 def test_lots_are_appended(make_map, monkeypatch, tmp_path) -> None:
