@@ -12,6 +12,7 @@ import click
 from geoseg.redaction import redact
 
 from . import options
+from .heap import return_freed_memory
 
 
 @click.command()
@@ -113,6 +114,7 @@ def predict(
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
 
+    return_freed_memory()
     kind, scores_output = scores or ("none", None)
     if dry_run:
         planning = {key: value for key, value in given.items() if key not in ("cog", "qml")}

@@ -15,6 +15,8 @@ from geoseg.errors import InputError
 
 NODATA = 255
 """Code of class rasters where there is no class."""
+LONGEST_NAME = 200
+"""Characters of a class's name, which stands in tags, tables and pictures."""
 PIECE = 1 << 14
 """Codes that are counted at once."""
 NO_CLASS = 255
@@ -43,6 +45,10 @@ class LegendClass:
             raise InputError(f"legend: class {self.name!r} has code {self.code}, not in 0 to 254; {remedy}")
         if not self.name.strip() or not self.name.isprintable():
             raise InputError(f"legend: the class with code {self.code} needs a printable name, got {self.name!r}")
+        if len(self.name) > LONGEST_NAME:
+            raise InputError(
+                f"legend: the name of class {self.code} has {len(self.name)} characters, over {LONGEST_NAME}"
+            )
         if len(self.colour) != 3 or any(not 0 <= part <= 255 for part in self.colour):
             raise InputError(f"legend: class {self.name!r} needs a colour of three parts 0 to 255, got {self.colour}")
 

@@ -16,13 +16,12 @@ from geoseg.grid import Grid
 from geoseg.models.inference import for_inference
 from geoseg.models.segmenter import Segmenter, blank_tiles
 from geoseg.models.storage import load
-from geoseg.prediction.bands import open_file, open_mosaic, open_stack
 from geoseg.prediction.journal import unfinished
 from geoseg.prediction.plan import Plan, Scores
-from geoseg.prediction.predict import Prediction, planned, predict, require_other_file
+from geoseg.prediction.predict import Prediction, open_scene, planned, predict, require_other_file
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
-from geoseg.raster.scene import NodataRule, SceneLike
+from geoseg.raster.scene import NodataRule
 from geoseg.raster.writer import require_writable
 from geoseg.source import Source
 from geoseg.training.run import newest_finished_run
@@ -126,14 +125,12 @@ def predict_scenes(
     inputs = resolve_inputs(scenes, output, stack, mosaic)
     if scores_output and len(inputs) > 1:
         raise UsageError("scores go to one file: predict one scene at a time")
-    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume)
+    targets = resolve_outputs(inputs, output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
     for files, target in zip(inputs, targets, strict=True):
-        with open_input(files, segmenter, bands, nodata_rule, mosaic) as scene:
+        with open_scene(files, segmenter.config, bands, nodata_rule, mosaic, stack) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", scene.name)
-            for file in files:
-                require_other_file(file, target)
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
@@ -165,12 +162,12 @@ def plan_scenes(
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""
     inputs = resolve_inputs(scenes, output, stack, mosaic)
-    targets = resolve_outputs([files[0] for files in inputs], output, overwrite or resume, make_folder=False)
+    targets = resolve_outputs(inputs, output, overwrite or resume, make_folder=False)
     model = resolve_model(model, scenes)
     found = []
     for files, target in zip(inputs, targets, strict=True):
         with (
-            open_input(files, model, bands, nodata_rule, mosaic) as opened,
+            open_scene(files, model.config, bands, nodata_rule, mosaic, stack) as opened,
             planned(opened, model, None, **options) as (plan, scene, segmenter),
         ):
             filled = sum(scene.has_data(window) and scene.wants(window) for window in plan.lattice)
@@ -203,17 +200,6 @@ def resolve_inputs(
     return [tuple(scenes)]
 
 
-def open_input(
-    files: Input, segmenter: Segmenter, bands: Sequence[Band] | None, nodata_rule: NodataRule, mosaic: bool = False
-) -> SceneLike:
-    """The scene of some files, with the bands that the model takes."""
-    if mosaic:
-        return open_mosaic(files, segmenter.config, bands, nodata_rule)
-    if len(files) > 1:
-        return open_stack(files, segmenter.config, bands, nodata_rule)
-    return open_file(files[0], segmenter.config, bands, nodata_rule)
-
-
 def estimate_seconds(plan: Plan, segmenter: Segmenter) -> float:
     """Seconds that the forward passes of a plan take, by one on zeros; a compiled network is timed uncompiled."""
     numerics = plan.numerics
@@ -243,20 +229,18 @@ def resolve_model(model: Path | None, scenes: Sequence[str | Path | Source]) -> 
     return segmenter
 
 
-def resolve_outputs(
-    scenes: Sequence[str | Path | Source], output: str, overwrite: bool, make_folder: bool = True
-) -> list[Path]:
-    """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif where it is a folder.
+def resolve_outputs(inputs: Sequence[Input], output: str, overwrite: bool, make_folder: bool = True) -> list[Path]:
+    """The map of each scene: ``output`` itself for one, <folder>/<stem>.tif of its first file where it is a folder.
 
     Raises UsageError for several scenes and one file, or two scenes of one stem; OutputError where one exists.
     """
     folder = output.endswith("/") or Path(output).is_dir()
-    if not folder and len(scenes) > 1:
+    if not folder and len(inputs) > 1:
         raise UsageError(
-            f"{len(scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/; or make one of "
+            f"{len(inputs)} scenes need a folder for their maps: end -o with /, as in -o {output}/; or make one of "
             "them with --mosaic"
         )
-    sources = [Source.of(scene) for scene in scenes]
+    sources = [Source.of(files[0]) for files in inputs]
     if unnamed := [source for source in sources if folder and not source.stem]:
         raise UsageError(f"{unnamed[0]}: ends in no file's name to call the map by; give -o a file")
     targets = [Path(output) / f"{source.stem}.tif" for source in sources] if folder else [Path(output)]
@@ -268,8 +252,9 @@ def resolve_outputs(
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    for source, target in zip(sources, targets, strict=True):
+    for files, target in zip(inputs, targets, strict=True):
         if target.parent.is_dir() or not folder:
-            require_other_file(source, target)
+            for file in files:
+                require_other_file(file, target)
             require_writable(target, overwrite)
     return targets

@@ -243,3 +243,10 @@ def test_a_missing_or_binary_legend_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_legend_is_found_by_name() -> None:
     assert find_legend("deepglobe") is DEEPGLOBE
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x00b", "a\nb", "x" * 201])
+def test_a_class_needs_a_name_that_can_be_shown(name):
+    with pytest.raises(InputError, match=r"printable name|201 characters"):
+        LegendClass(1, name, (1, 2, 3))
+    assert LegendClass(1, "x" * 200, (1, 2, 3)).name

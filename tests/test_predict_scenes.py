@@ -51,7 +51,7 @@ def add_run_on(trained_run, name, synthetic):
 
 def test_one_scene_goes_into_one_file(tmp_path):
     scene = tmp_path / "a.tif"
-    assert resolve_outputs([scene], str(tmp_path / "map.tif"), False) == [tmp_path / "map.tif"]
+    assert resolve_outputs([(scene,)], str(tmp_path / "map.tif"), False) == [tmp_path / "map.tif"]
 
 
 @pytest.mark.parametrize("slash", ["/", ""])
@@ -59,19 +59,22 @@ def test_a_folder_takes_one_map_each(scenes, tmp_path, slash):
     folder = tmp_path / "maps"
     if not slash:
         folder.mkdir()
-    assert resolve_outputs(scenes, f"{folder}{slash}", False) == [folder / "a.tif", folder / "b.tif"]
+    assert resolve_outputs([(scene,) for scene in scenes], f"{folder}{slash}", False) == [
+        folder / "a.tif",
+        folder / "b.tif",
+    ]
     assert folder.is_dir()
 
 
 def test_several_scenes_need_a_folder(scenes, tmp_path):
     with pytest.raises(UsageError, match=r"2 scenes need a folder.*-o .*map\.tif/"):
-        resolve_outputs(scenes, str(tmp_path / "map.tif"), False)
+        resolve_outputs([(scene,) for scene in scenes], str(tmp_path / "map.tif"), False)
 
 
 def test_two_scenes_of_one_stem_do_not_share_a_map(make_raster, tmp_path):
     pair = [make_raster(name="one/a.tif"), make_raster(name="two/a.tif")]
     with pytest.raises(UsageError, match=r"a\.tif"):
-        resolve_outputs(pair, f"{tmp_path}/maps/", False)
+        resolve_outputs([(file,) for file in pair], f"{tmp_path}/maps/", False)
 
 
 def test_all_outputs_are_checked_before_any_work(scenes, tmp_path):
@@ -85,7 +88,12 @@ def test_all_outputs_are_checked_before_any_work(scenes, tmp_path):
 def test_a_file_in_the_place_of_the_folder(scenes, tmp_path):
     (tmp_path / "maps").write_text("")
     with pytest.raises(OutputError, match="maps"):
-        resolve_outputs(scenes, f"{tmp_path}/maps/", False)
+        resolve_outputs([(scene,) for scene in scenes], f"{tmp_path}/maps/", False)
+
+
+def test_no_file_of_a_scene_is_written_over(scenes):
+    with pytest.raises(UsageError, match=r"b\.tif: is the scene itself"):
+        resolve_outputs([tuple(scenes)], str(scenes[1]), True)
 
 
 def test_each_scene_gets_the_map_that_predict_gives(scenes, trained_run, tmp_path):

@@ -14,8 +14,8 @@ from geoseg.datasets.dataset import Dataset, Pair
 from geoseg.datasets.splits import Split, resolve_split
 from geoseg.errors import InputError, UsageError
 from geoseg.files import replace_file
+from geoseg.training.preparation import PAPER_SIZE
 from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
-from geoseg.training.train import PAPER_SIZE
 
 ROWS: dict[str, TrainingSettings] = SETTINGS | PRESETS
 """What there is to compare: the paper's rows, then our own recipe."""

@@ -32,10 +32,11 @@ from geoseg.raster.bands import Band
 from geoseg.raster.features import LabelField
 from geoseg.scoring.score import versions
 from geoseg.source import Source
+from geoseg.training.preparation import resolve_framing
 from geoseg.training.run import CONFIG_FILE, REPORT_FILE, require_makeable
 from geoseg.training.scenes import open_scenes
 from geoseg.training.settings import TrainingSettings
-from geoseg.training.train import SAMPLE_EPOCHS, resolve_framing, train
+from geoseg.training.train import SAMPLE_EPOCHS, train
 
 log = logging.getLogger("geoseg")
 

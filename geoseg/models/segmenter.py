@@ -19,6 +19,8 @@ from geoseg.models.normalisation import Normalisation, TileBatch, stretch_tensor
 from geoseg.models.unet import UNet
 from geoseg.scaling import EIGHT_BITS, Scaling
 
+MOST = {"bands": 65_535, "width": 4096, "size": 65_536}
+"""What no honest record goes beyond: GDAL's bands, channels, and a tile that fills 4 GiB a channel in uint8."""
 PLAIN = "plain"
 """The encoder of the paper's own U-Net; any other name is timm's."""
 
@@ -83,6 +85,9 @@ class SegmenterConfig:
             raise ModelError(f"the ground sampling distance is above 0, got {self.gsd} m")
         if min(self.window, self.size, self.width) < 1:
             raise ModelError(f"window {self.window}, size {self.size} and width {self.width} are at least 1")
+        for what, most in MOST.items():
+            if getattr(self, what) > most:
+                raise ModelError(f"the model's {what} of {getattr(self, what)} is beyond {most}, the most geoseg takes")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""

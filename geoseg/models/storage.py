@@ -22,6 +22,8 @@ MODEL_FILE = "model.safetensors"
 LAST_FILE = "last.safetensors"
 CONFIG_KEY = "geoseg"
 WEIGHTS_PREFIX = "network."
+LONGEST_RECORD = 1 << 24
+"""Characters of a model's record that are read: those of a training on a million scenes."""
 
 
 def save_segmenter(
@@ -48,8 +50,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Segmenter:
     """
     path = model_file(path)
     record, tensors = read_model_file(path)
-    segmenter = Segmenter(SegmenterConfig.from_dict(record["config"]))
-    _fill(segmenter, {n: t for n, t in tensors.items() if n.startswith(WEIGHTS_PREFIX)}, path)
+    config = SegmenterConfig.from_dict(record["config"])
+    weights = {name: tensor for name, tensor in tensors.items() if name.startswith(WEIGHTS_PREFIX)}
+    _require_layers(config, weights, path)
+    segmenter = Segmenter(config)
+    segmenter.load_state_dict(weights)
     origin = {"path": str(path.absolute()), "sha256": model_sha256(path)}
     segmenter.origin = origin | {"weights": segmenter.weights_sha256()}
     return segmenter.to(device=device, memory_format=torch.channels_last).eval()
@@ -86,19 +91,25 @@ def model_sha256(path: str | Path) -> str:
 def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[CONFIG_KEY])
+            text = (file.metadata() or {})[CONFIG_KEY]
+            if len(text) > LONGEST_RECORD:
+                raise ModelError(f"{path}: its record of {len(text)} characters is longer than any that geoseg writes")
+            record = json.loads(text)
             if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
                 raise ModelError(f"{path}: its record holds no model's config")
             names = file.keys() if tensors else ()
             return record, {name: file.get_tensor(name) for name in names}
     except KeyError as error:
         raise ModelError(f"{path}: carries no record of a geoseg model") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a whole safetensors file ({error})") from error
 
 
-def _fill(segmenter: Segmenter, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = segmenter.state_dict()
+def _require_layers(config: SegmenterConfig, tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise ModelError unless the tensors are those of the network that a record describes, whatever it asks for."""
+    # Without memory of their own: a record may describe a network that no machine holds.
+    with torch.device("meta"):
+        expected = Segmenter(config).state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
             raise ModelError(f"{path}: layer {name} is {'missing' if name in expected else 'not one of this network'}")
@@ -107,4 +118,3 @@ def _fill(segmenter: Segmenter, tensors: dict[str, Tensor], path: Path) -> None:
             raise ModelError(f"{path}: layer {name} has the shape {shapes}")
         if not torch.isfinite(tensors[name].float()).all():
             raise ModelError(f"{path}: layer {name} holds values that are not finite")
-    segmenter.load_state_dict(tensors)

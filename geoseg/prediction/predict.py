@@ -29,7 +29,7 @@ from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
-from geoseg.prediction.bands import open_file, open_mosaic
+from geoseg.prediction.bands import open_file, open_mosaic, open_stack
 from geoseg.prediction.ground import matched, resolve_gsd, say_if_unlike
 from geoseg.prediction.journal import Journal
 from geoseg.prediction.native import native_results
@@ -57,7 +57,7 @@ TALLIED = 1024
 Pending = Callable[[], ShardResult]
 AnyFile = str | Path | Source
 AnyScene = AnyFile | Sequence[AnyFile] | np.ndarray | rasterio.DatasetReader | SceneLike
-"""What stands for a scene: a raster file, several of a mosaic, an array, an open dataset, or a scene."""
+"""What stands for a scene: a raster file, several of a mosaic or a stack, an array, an open dataset, or a scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ def predict(
 
     Args:
         scene: a raster file by its path or URL, or as a Source, which says what may be opened; an open rasterio
-            dataset, an array (C, H, W) or (H, W), a Scene, or with ``mosaic`` a list of raster files.
+            dataset, an array (C, H, W) or (H, W), a Scene, or with ``mosaic`` or ``stack`` a list of raster files.
         model: a run folder, a model file, or a Segmenter.
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
@@ -179,9 +179,9 @@ def predict(
         qml: write a style for QGIS beside the map, which it applies when it opens that.
         resume: go on with what an earlier run of the same plan finished.
         progress: show a bar on stderr.
-        options: mosaic, aoi, bbox, bbox_crs, gsd and match_gsd, as ``planned`` explains; window, size, overlap, device,
-            precision, engine, batch_size, shard_shape, tta, prior_correction, stretch, min_area and min_pixels, as
-            make_plan explains. Scores are those of the pixels, whatever small patches are merged into.
+        options: mosaic, stack, aoi, bbox, bbox_crs, gsd and match_gsd, as ``planned`` explains; window, size, overlap,
+            device, precision, engine, batch_size, shard_shape, tta, prior_correction, stretch, min_area and min_pixels,
+            as make_plan explains. Scores are those of the pixels, whatever small patches are merged into.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
@@ -231,6 +231,7 @@ def planned(
     nodata_rule: NodataRule = "all",
     *,
     mosaic: bool = False,
+    stack: bool = False,
     aoi: str | Path | AreaOfInterest | None = None,
     bbox: Sequence[float] | None = None,
     bbox_crs: str | None = None,
@@ -241,7 +242,8 @@ def planned(
     """The plan of a prediction with its scene open and its model on the device, in evaluation mode.
 
     Args:
-        mosaic: ``scene`` is several files that make one, as MosaicScene explains.
+        mosaic: ``scene`` is several files that lie side by side, as MosaicScene explains.
+        stack: ``scene`` is several files of one band each, as StackScene explains.
         aoi, bbox, bbox_crs: the part of the scene that is asked for, as ``clipped`` explains.
         gsd: ground resolution of a scene that tells none, in metres per pixel.
         match_gsd: read the scene at the resolution of the model's training, as ``matched`` explains; the map lies on
@@ -254,7 +256,7 @@ def planned(
     segmenter = model if isinstance(model, Segmenter) else load(model)
     segmenter = segmenter.to(resolve_device(options.get("device", "auto")))
     config = segmenter.config
-    with evaluating(segmenter), open_scene(scene, config, bands, nodata_rule, mosaic) as opened:
+    with evaluating(segmenter), open_scene(scene, config, bands, nodata_rule, mosaic, stack) as opened:
         require_fit(opened, config)
         asked, gsd = clipped(opened, aoi, bbox, bbox_crs), resolve_gsd(opened, gsd)
         # Of the whole raster, whatever is made of it next.
@@ -445,16 +447,24 @@ def open_scene(
     bands: Sequence[Band] | None = None,
     nodata_rule: NodataRule = "all",
     mosaic: bool = False,
+    stack: bool = False,
 ) -> SceneLike:
     """A scene from whatever stands for one; of a file the bands that a model takes."""
     files = source_files(scene)
-    if mosaic and not files:
-        raise UsageError("a mosaic is made of raster files; give their paths")
-    if len(files) > 1 and not mosaic:
-        raise UsageError(f"{len(files)} files are one scene as a mosaic only: mosaic=True, or predict each of them")
+    if mosaic and stack:
+        raise UsageError(
+            "a stack joins bands of one place, a mosaic joins places; make a .vrt of each place's bands first"
+        )
+    if mosaic or stack:
+        if not files:
+            raise UsageError(f"a {'mosaic' if mosaic else 'stack'} is made of raster files; give their paths")
+        return (open_mosaic if mosaic else open_stack)(files, config, bands, nodata_rule)
+    if len(files) > 1:
+        raise UsageError(
+            f"{len(files)} files are one scene as a mosaic or a stack only: mosaic=True, stack=True, or predict each"
+        )
     if files:
-        opener = partial(open_mosaic, files) if mosaic else partial(open_file, files[0])
-        return opener(config, bands, nodata_rule)
+        return open_file(files[0], config, bands, nodata_rule)
     if isinstance(scene, rasterio.vrt.WarpedVRT):
         raise InputError(
             "a warped dataset in memory cannot be opened again by reading threads; write it to a .vrt file"

@@ -40,7 +40,7 @@ class ClippedScene(SceneLike):
     def __init__(self, source: SceneLike, area: AreaOfInterest) -> None:
         self.source, self.area = source, area
         self.name, self.grid, self.bands, self.dtype = source.name, source.grid, source.bands, source.dtype
-        self.block_shape, self.sequential = source.block_shape, source.sequential
+        self.block_shape, self.sequential, self.remote = source.block_shape, source.sequential, source.remote
         self._polygons = area.on(source.grid, source.name)
         shapely.prepare(self._polygons)
         self._tree = shapely.STRtree(self._polygons)

@@ -36,6 +36,7 @@ class CoarseScene(SceneLike):
             raise UsageError(f"a coarse scene takes 2 x 2 pixels for one at least, got a factor of {factor}")
         self.source, self.factor = source, factor
         self.name, self.bands, self.dtype, self.sequential = source.name, source.bands, source.dtype, source.sequential
+        self.remote = source.remote
         self.grid = source.grid.coarsened(factor)
         height, width = source.block_shape
         self.block_shape = math.ceil(height / factor), math.ceil(width / factor)

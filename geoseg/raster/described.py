@@ -16,7 +16,7 @@ from geoseg.source import OpeningPolicy, Source
 
 
 def open_described(record: Mapping[str, Any]) -> SceneLike:
-    """The scene that ``describe`` gave a record of; raises InputError for one that lived in memory only."""
+    """The scene that ``describe`` gave a record of; raises InputError where any of it lived in memory only."""
     if record["kind"] == "file":
         return Scene(_source(record), record["bands"], record["nodata_rule"])
     if record["kind"] == "stack":
@@ -29,10 +29,16 @@ def open_described(record: Mapping[str, Any]) -> SceneLike:
         return ClippedScene(source, reopen_area(record["area"], source.grid))
     if record["kind"] == "coarse":
         return CoarseScene(open_described(record["source"]), record["factor"])
-    raise InputError(f"{record['name']}: was an {record['kind']} in memory, there is no file to open; hand it over")
+    raise _was_in_memory(record)
+
+
+def _was_in_memory(record: Mapping[str, Any]) -> InputError:
+    return InputError(f"{record['name']}: was in memory ({record['kind']}), there is no file to open; hand it over")
 
 
 def _source(record: Mapping[str, Any]) -> Source:
+    if record["kind"] != "file":
+        raise _was_in_memory(record)
     if record.get("secrets_withheld"):
         raise InputError(f"{record['name']}: its credentials are kept nowhere; hand the scene over, or its Source")
     policy = OpeningPolicy.from_dict(record["policy"]) if "policy" in record else OpeningPolicy()

@@ -50,6 +50,7 @@ class MosaicScene(SceneLike):
         with Scene(self.sources[0], bands, nodata_rule) as first:
             self.bands, self.dtype, self.block_shape = first.bands, first.dtype, first.block_shape
             self.sequential = first.sequential
+        self.remote = any(source.remote for source in self.sources)
         _require_place(first)
         corners = [(0, 0)]
         shapes = [first.grid.shape]

@@ -32,7 +32,7 @@ def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple
     mean = _resize(filled, shape) / np.maximum(weight, 1e-6)
     if np.issubdtype(pixels.dtype, np.integer):
         mean = np.floor(mean + 0.5)
-    return mean.astype(pixels.dtype), weight >= 0.5
+    return mean.astype(pixels.dtype), (weight >= 0.5) & _is_finite(mean)
 
 
 def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,12 +46,17 @@ def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.
     mean = total / np.maximum(count, 1)
     if np.issubdtype(pixels.dtype, np.integer):
         mean = np.floor(mean + 0.5)
-    return mean.astype(pixels.dtype), count > 0
+    return mean.astype(pixels.dtype), (count > 0) & _is_finite(mean)
 
 
 def block_any(mask: np.ndarray, factor: int) -> np.ndarray:
     """(H, W) bool to one pixel for each ``factor`` x ``factor``, True where any of them is."""
     return _block_sums(mask, factor, np.dtype(np.uint32)) > 0
+
+
+def _is_finite(mean: np.ndarray) -> np.ndarray | bool:
+    """(H, W) bool: False where sums of float64's largest numbers went beyond it."""
+    return True if mean.dtype == np.float32 else np.isfinite(mean).all(0)
 
 
 def _exact(dtype: np.dtype, factor: int) -> np.dtype:
@@ -83,15 +88,18 @@ def _resize_last(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def _mean_over_area(values: np.ndarray, length: int) -> np.ndarray:
-    """Exact means over fractional intervals: the running sum, read at the intervals' ends, and its differences."""
+    """Exact means over fractional intervals: sums of whole pixels, and shares of those that two intervals divide.
+
+    Each interval is summed by itself: a running sum would carry one huge value into all that follow.
+    """
     old = values.shape[-1]
-    edges = np.arange(length + 1) * (old / length)
-    left = np.minimum(edges.astype(np.int64), old - 1)
-    share = (edges - left).astype(np.float64)
-    running = np.zeros((*values.shape[:-1], old + 1), np.float64)
-    np.cumsum(values, axis=-1, dtype=np.float64, out=running[..., 1:])
-    at_edges = running[..., left] + share * values[..., left]
-    return (np.diff(at_edges, axis=-1) * (length / old)).astype(values.dtype)
+    edges = np.arange(length) * (old / length)
+    left = edges.astype(np.int64)
+    sums = np.add.reduceat(values, left, axis=-1, dtype=np.float64)
+    before = (edges - left) * values[..., left]
+    sums -= before
+    sums[..., :-1] += before[..., 1:]
+    return (sums * (length / old)).astype(values.dtype)
 
 
 def _interpolate(values: np.ndarray, length: int) -> np.ndarray:

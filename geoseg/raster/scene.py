@@ -47,6 +47,8 @@ class SceneLike(Protocol):
     """(height, width) in pixels of what is decoded at once."""
     sequential: bool
     """True where rows can only be decoded from the first on: read by one thread, in order."""
+    remote = False
+    """True where reads wait for a network."""
 
     def has_data(self, window: Window) -> bool:
         """False where it is known without reading that no pixel of the window is valid."""
@@ -98,13 +100,13 @@ class Scene(SceneLike):
         if nodata_rule not in ("all", "any"):
             raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
         self.source = Source.of(source)
-        self.name = str(self.source)
+        self.name, self.remote = str(self.source), self.source.remote
         self._looked_into = False
         self.nodata_rule = nodata_rule
         self._local = threading.local()
         self._handles: list[rasterio.DatasetReader] = []
         self._handles_lock = threading.Lock()
-        if self.source.remote:
+        if self.remote:
             # It may have changed since this process read it last.
             forget(self.source.gdal_name)
         with reading(self.source, "opened"):
@@ -324,8 +326,7 @@ def reader_count(*scenes: SceneLike) -> int:
     in_order = any(scene.sequential or scene.block_shape[0] >= scene.grid.shape[0] for scene in scenes)
     if in_order:
         return 1
-    remote = any(isinstance(scene, Scene) and scene.source.remote for scene in scenes)
-    return REMOTE_READERS if remote else min(READERS, os.cpu_count() or 1)
+    return REMOTE_READERS if any(scene.remote for scene in scenes) else min(READERS, os.cpu_count() or 1)
 
 
 def in_rows(scene: SceneLike) -> bool:

@@ -56,6 +56,7 @@ class StackScene(SceneLike):
         self.grid, self.dtype = first.grid, first.dtype
         self.block_shape = tuple(max(sides) for sides in zip(*(file.block_shape for file in self._files), strict=True))
         self.sequential = any(file.sequential for file in self._files)
+        self.remote = any(file.remote for file in self._files)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StackScene, (self.sources, None, self.nodata_rule)
@@ -75,6 +76,10 @@ class StackScene(SceneLike):
         pixels = np.concatenate([pixels for pixels, _ in parts])
         valid = np.logical_and.reduce([valid for _, valid in parts])
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
+
+    def read_valid(self, window: Window) -> np.ndarray:
+        """As Scene.read_valid."""
+        return np.logical_and.reduce([file.read_valid(window) for file in self._files])
 
     def has_data(self, window: Window) -> bool:
         """False where it is known without reading that a file has no data there."""

@@ -79,6 +79,11 @@ class VectorLabels:
         """(n,) int64 numbers of the file's shapes that are points and lie on the scene."""
         return self.shapes.number[self.shapes.points.shape]
 
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing of the file can lie on the scene."""
+        return len(self.shapes) == 0
+
     def read(self, window: Window | None = None, shape: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 class indices of a window (default: all), NO_CLASS where there is none; brought to ``shape`` by
         nearest."""

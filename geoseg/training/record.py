@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,11 +54,14 @@ def training_record(
     }
 
 
-def say_of_features(dataset: Dataset, scenes: Iterable[LabelledScene]) -> None:
+def say_of_features(dataset: Dataset, scenes: Sequence[LabelledScene]) -> None:
     """Log what of the scenes' own vector files was mended, left out or lies outside; of a file of all it was said."""
     if not dataset.shares_labels:
         for remark in remarks(scene.labels for scene in scenes if isinstance(scene.labels, VectorLabels)):
             log.warning(remark)
+        for scene in scenes:
+            if isinstance(scene.labels, VectorLabels) and scene.labels.is_empty:
+                log.warning("%s: nothing of it lies on %s; is its CRS right?", scene.labels.name, scene.image.name)
 
 
 def say_what_was_found(found: Survey, dataset: Dataset, split: Split) -> None:

@@ -25,8 +25,8 @@ from geoseg.datasets.splits import glnet_stems, resolve_split
 from geoseg.errors import InputError, ModelError, OutputError, UsageError
 from geoseg.files import locked
 from geoseg.legend import DEEPGLOBE
+from geoseg.training.preparation import resolve_framing
 from geoseg.training.settings import PRESETS
-from geoseg.training.train import resolve_framing
 from geoseg.training.validation import validate
 from geoseg_cli.main import cli
 
@@ -142,7 +142,7 @@ def test_more_seeds_and_rows_may_be_added(
 def test_a_stopped_run_goes_on(
     ablated: geoseg.Ablation, ablate: Ablate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import geoseg.training.train as training
+    import geoseg.training.trainer as training
 
     calls, save = [], training.save_segmenter
 

@@ -42,7 +42,7 @@ from geoseg.datasets.synthetic import draw_scene
 from geoseg.legend import DEEPGLOBE
 from geoseg.models.device import autocast, resolve_device, resolve_precision
 from geoseg.models.segmenter import build_network
-from geoseg.training.train import Trainer
+from geoseg.training.trainer import Trainer
 
 SIDE = 2448
 WARM = 3

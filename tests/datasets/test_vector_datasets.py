@@ -158,6 +158,19 @@ def test_no_labelled_pixel_in_training(root: Path, make_vector: MakeVector) -> N
         geoseg.train(copy, copy / "run", **SMALL)
 
 
+def test_one_scene_whose_own_labels_lie_elsewhere_is_named(
+    root: Path, make_vector: MakeVector, tmp_path: Path, caplog
+) -> None:
+    copy = vectorised(root, make_vector, "vectors", shared=False)
+    (copy / "labels/c.geojson").unlink()
+    make_vector([shapely.box(0, 0, 9, 9)], ["pond"], "vectors/labels/c.geojson")
+    with caplog.at_level(logging.WARNING, "geoseg"):
+        geoseg.train(copy, tmp_path / "run", **(SMALL | {"epochs": 1}))
+    said = [record.getMessage() for record in caplog.records if "nothing of it lies on" in record.getMessage()]
+    assert len(said) == 1
+    assert "labels/c.geojson: nothing of it lies on" in said[0] and said[0].endswith("images/c.tif; is its CRS right?")
+
+
 def test_sparse_points_are_learned_from_and_their_share_is_said(
     root: Path, make_vector: MakeVector, tmp_path: Path, caplog
 ) -> None:

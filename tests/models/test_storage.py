@@ -155,6 +155,42 @@ def test_a_record_without_a_config_is_refused(path, record):
         load(path)
 
 
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize("text", [NESTED, json.dumps({"config": {}, "note": "x" * (1 << 24)})], ids=["deep", "long"])
+def test_a_record_of_no_honest_size_is_refused(path, text):
+    respell(path, metadata={"geoseg": text})
+    with pytest.raises(ModelError, match=r"not a whole safetensors file|longer than any"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": 4096}, r"has the shape .*, expected"),
+        ({"width": 10**9}, "width of 1000000000 is beyond"),
+        ({"size": 10**9}, "size of 1000000000 is beyond"),
+        ({"bands": 10**8}, "normalisation for .3. bands"),
+        ({"encoder": "resnet152"}, "has the shape .*, expected"),
+    ],
+)
+def test_a_record_of_a_network_that_the_file_does_not_hold_takes_no_memory(path, change, said, monkeypatch):
+    record = read_record(path)
+    respell(path, metadata={"geoseg": json.dumps(record | {"config": record["config"] | change})})
+    real = torch.empty
+
+    def small(*shape, **options):
+        """What layers are made of: on no device but meta may they be those of the record."""
+        made = real(*shape, **options)
+        assert made.device.type == "meta" or made.numel() < 10**6
+        return made
+
+    monkeypatch.setattr(torch, "empty", small)
+    with pytest.raises(ModelError, match=said):
+        load(path)
+
+
 def test_another_projects_safetensors_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="no record of a geoseg model"):

@@ -263,12 +263,14 @@ def test_a_mosaic_goes_on_and_is_refused_in_another_order(make_segmenter, tiles,
 
 def test_a_mosaic_is_made_of_files(make_segmenter, tiles, tmp_path) -> None:
     segmenter = make_segmenter(by_neighbours_and_place)
-    with pytest.raises(UsageError, match="4 files are one scene as a mosaic only"):
+    with pytest.raises(UsageError, match="4 files are one scene as a mosaic or a stack only"):
         geoseg.predict(tiles, segmenter)
     with pytest.raises(UsageError, match="made of raster files"):
         geoseg.predict(np.ones((3, 9, 9), np.uint8), segmenter, mosaic=True)
     with pytest.raises(UsageError, match="is the scene itself"):
         geoseg.predict(tiles, segmenter, tiles[2], mosaic=True, overwrite=True)
+    with pytest.raises(UsageError, match="a stack joins bands of one place"):
+        geoseg.predict(tiles, segmenter, mosaic=True, stack=True)
     alone = geoseg.predict(tiles[:1], segmenter, mosaic=True, **LOCAL)
     assert np.array_equal(alone.codes, geoseg.predict(tiles[0], segmenter, **LOCAL).codes)
 

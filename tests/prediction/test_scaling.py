@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 
 import geoseg
-from geoseg.legend import DEEPGLOBE
+from geoseg.legend import DEEPGLOBE, NODATA
 from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load, save_segmenter
 from geoseg.prediction import predict as module
@@ -73,6 +76,36 @@ def test_a_shard_from_the_json_is_the_part_of_the_whole(model, path):
     for index in range(len(plan.shards)):
         result = run_shard(Plan.from_json(text), index)
         assert np.array_equal(result.codes, whole.codes[result.window.slices])
+
+
+SQUARE = Affine(0.7, 0.0, 441_754.5, 0.0, -0.7, 5_417_386.25)
+HUGE = {"float32": 3.4e38, "float64": 1.7e308}
+
+
+@pytest.mark.parametrize(
+    "window", [{}, {"window": 256, "size": 150}, {"match_gsd": True}], ids=["as is", "area", "coarse"]
+)
+@pytest.mark.parametrize("dtype", HUGE)
+def test_huge_values_are_bright_or_dark_and_spoil_nothing_around_them(dtype, window, make_raster, caplog):
+    """Nodata that was never declared is often the least number there is; infinity is no data."""
+    segmenter = segmenter_of(Scaling("range", ((0.0, 1.0),)), dtype)
+    segmenter.config = replace(segmenter.config, gsd=1.5)
+    ordinary = np.random.default_rng(8).uniform(0, 1, (3, 300, 330)).astype(dtype)
+    # As large a step in a pixel as in all that a mean is taken of.
+    at, far = [(5, 200), (11, 13), (140, 290)], 1e9
+    pixels, clipped, endless = ordinary.copy(), ordinary.copy(), ordinary.copy()
+    for row, col in at:
+        for sign in (1, -1):
+            pixels[:, row + 2 * sign, col] = sign * HUGE[dtype]
+            clipped[:, row + 2 * sign, col] = sign * far
+            endless[:, row + 2 * sign, col] = sign * np.inf
+    found, known, empty = (
+        geoseg.predict(make_raster(array, f"{name}.tif", transform=SQUARE), segmenter, **LOCAL, **window).codes
+        for name, array in (("huge", pixels), ("clipped", clipped), ("endless", endless))
+    )
+    assert np.array_equal(found, known) and len(np.unique(found)) > 3 and not (found == NODATA).any()
+    assert (found != geoseg.predict(make_raster(ordinary, transform=SQUARE), segmenter, **LOCAL, **window).codes).any()
+    assert (empty == NODATA).sum() == 2 * len(at)
 
 
 def test_a_part_predicted_alone_would_be_another_map(model, path):

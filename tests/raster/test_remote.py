@@ -17,7 +17,10 @@ from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.legend import DEEPGLOBE
 from geoseg.models.segmenter import SegmenterConfig
+from geoseg.raster.clipped import clipped
+from geoseg.raster.coarse import CoarseScene
 from geoseg.raster.described import open_described
+from geoseg.raster.mosaic import MosaicScene
 from geoseg.raster.scene import Scene, reader_count
 from geoseg.source import OpeningPolicy, Source
 
@@ -124,6 +127,13 @@ def test_a_server_that_is_not_there() -> None:
     for url, reason in (("http://127.0.0.1:9/a.tif", "connect"), ("http://no.such.host.invalid/a.tif", "resolve")):
         with pytest.raises(InputError, match=reason):
             Scene(url)
+
+
+def test_views_of_remote_files_know_that_they_wait_for_a_network(web, scene: Path) -> None:
+    for files, remote in (([scene, web.url("plain/scene.tif")], True), ([scene], False)):
+        with MosaicScene(files) as mosaic:
+            views = mosaic, CoarseScene(mosaic, 2), clipped(mosaic, bbox=mosaic.grid.bounds)
+            assert {view.remote for view in views} == {remote}
 
 
 def test_a_server_that_fails_twice_is_asked_again(web, scene: Path) -> None:

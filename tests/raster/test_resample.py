@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.raster.resample import area, nearest, nearest_positions
+from geoseg.raster.resample import area, block_means, nearest, nearest_positions
 
 sides = st.integers(1, 40)
 shapes = st.tuples(sides, sides)
@@ -159,3 +162,12 @@ def test_growing_by_whole_factors_and_back_is_the_identity(shape: tuple[int, int
     grown = nearest(labels, (shape[0] * down, shape[1] * across))
     assert np.array_equal(grown, labels.repeat(down, 0).repeat(across, 1))
     assert np.array_equal(nearest(grown, shape), labels)
+
+
+@pytest.mark.parametrize("shrink", [lambda pixels, valid: area(pixels, valid, (1, 2)), partial(block_means, factor=3)])
+def test_what_goes_beyond_all_numbers_is_no_data(shrink: Callable) -> None:
+    pixels = np.full((1, 3, 6), 2.0)
+    pixels[0, :, :3] = 1.7e308
+    pixels[0, 0, 3] = 1.7e308
+    mean, valid = shrink(pixels, np.ones((3, 6), bool))
+    assert valid.tolist() == [[False, True]] and mean[0, 0, 1] == pytest.approx(1.7e308 / 9)

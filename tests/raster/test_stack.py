@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Window
 from geoseg.raster.described import open_described
+from geoseg.raster.mosaic import MosaicScene
 from geoseg.raster.resample import area
 from geoseg.raster.scene import Scene
 from geoseg.raster.stack import StackScene
@@ -51,6 +53,7 @@ def test_a_stack_reads_as_its_files(make_stack):
             slices = (slice(None), slice(None)) if window is None else WINDOW.slices
             read, valid = scene.read(window)
             assert read.dtype == np.uint16 and np.array_equal(read, pixels[:, *slices])
+            assert np.array_equal(scene.read_valid(scene.grid.window if window is None else WINDOW), valid)
         _, valid = scene.read()
         assert np.argwhere(~valid).tolist() == [[7, 20], [8, 21], [9, 22]]
         for found, known in zip(scene.read(WINDOW, (8, 9)), area(*scene.read(WINDOW), (8, 9)), strict=True):
@@ -80,6 +83,15 @@ def test_a_stack_is_picklable_and_opens_again_from_its_description(make_stack):
             assert copy.describe() == scene.describe() and copy.sources == scene.sources
             for mine, theirs in zip(scene.read(WINDOW), copy.read(WINDOW), strict=True):
                 assert np.array_equal(mine, theirs)
+
+
+def test_a_stack_of_files_in_memory_cannot_be_opened_again(make_stack):
+    paths = [f"/vsimem/{path.name}" for path in make_stack()[0]]
+    for path, file in zip(paths, make_stack()[0], strict=True):
+        rasterio.shutil.copyfiles(file, path)
+    for scene in (StackScene(paths), MosaicScene(paths)):
+        with scene, pytest.raises(InputError, match=r"/vsimem/red\.tif: was in memory.*hand it over"):
+            open_described(scene.describe())
 
 
 def test_many_threads_read_one_stack(make_stack):

@@ -65,7 +65,7 @@ def test_what_one_process_cannot_do_ends_all(make_dataset, tmp_path):
 
 FAILING = """
 import os
-import geoseg.training.train as module
+import geoseg.training.trainer as module
 from geoseg.errors import ModelError
 from geoseg_cli.main import cli
 

@@ -15,7 +15,7 @@ import torch
 
 import geoseg
 import geoseg.training.checkpoint as checkpoint
-import geoseg.training.train as module
+import geoseg.training.trainer as module
 from geoseg.datasets.dataset import open_dataset
 from geoseg.datasets.oversampling import RULES, find_rule
 from geoseg.datasets.samples import LabelledScene
@@ -27,6 +27,7 @@ from geoseg.models.storage import load, read_model_file, read_record
 from geoseg.scaling import EIGHT_BITS
 from geoseg.training.class_weights import median_frequency_weights
 from geoseg.training.losses import Objective, loss_sum
+from geoseg.training.preparation import prepare, resolve_framing
 from geoseg.training.settings import resolve_settings
 
 SMALL = {"width": 4, "norm": "batch", "size": 32, "epochs": 3, "lr": 1e-2, "device": "cpu", "precision": "fp32"}
@@ -248,7 +249,7 @@ def prepared(folder, **options) -> module.Trainer:
     """A trainer as geoseg.train makes it, of one step an epoch on the whole training part."""
     dataset = open_dataset(folder)
     settings = resolve_settings(width=4, size=32, **options)
-    return module.Trainer.prepare(dataset, resolve_split(dataset), settings, None, "cpu", "fp32")
+    return prepare(dataset, resolve_split(dataset), settings, None, "cpu", "fp32")
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
@@ -294,12 +295,8 @@ def test_the_average_is_what_is_validated_and_saved(sample_folder, tmp_path, mon
 
 def test_patience_ends_a_run(sample_folder, tmp_path, monkeypatch):
     found = iter([0.3, 0.5, 0.4, 0.5, 0.45, 0.9])
-    row = module.Trainer._history_row
-
-    def rigged(trainer, state, validation):
-        return row(trainer, state, validation) | {"val_mean_iou": next(found)}
-
-    monkeypatch.setattr(module.Trainer, "_history_row", rigged)
+    row = module.history_row
+    monkeypatch.setattr(module, "history_row", lambda *args: row(*args) | {"val_mean_iou": next(found)})
     model = geoseg.train(sample_folder, tmp_path / "run", **(SMALL | {"epochs": 6}), patience=3)
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert (report["model"]["epoch"], report["last"]["epoch"]) == (2, 5)
@@ -323,7 +320,7 @@ def test_resuming_with_other_settings_is_refused(whole_run, sample_folder, optio
 
 
 def test_a_folder_with_a_run_is_refused_before_any_work(whole_run, sample_folder, monkeypatch):
-    monkeypatch.setattr(module.Trainer, "prepare", None)
+    monkeypatch.setattr("geoseg.training.train.prepare", None)
     with pytest.raises(OutputError, match="holds a run already"):
         geoseg.train(sample_folder, whole_run, **SMALL)
 
@@ -404,7 +401,7 @@ def test_scenes_smaller_than_the_largest_keep_its_scale(make_dataset):
     root = make_dataset({s: (np.ones((3, n, n), np.uint8), np.full((n, n), 10, np.uint8)) for s, n in shapes.items()})
     found = open_dataset(root)
     scenes = [LabelledScene(pair, found.legend) for pair in found.pairs]
-    _, framing = module.resolve_framing(resolve_settings(), scenes)
+    _, framing = resolve_framing(resolve_settings(), scenes)
     assert (framing.side, framing.size, framing.whole) == (48, 48, True)
     assert [module.Samples(scenes, framing).whole(n).valid.shape for n in (0, 1)] == [(48, 48), (24, 24)]
 
