@@ -1,5 +1,6 @@
 # make demo   environment, install, then the main job on the synthetic sample
 # make test   environment, install, the whole suite
+# make docs   environment, install, then the documentation in build/docs
 # Each does all its own set-up. PYTHON=python3.12 takes another Python.
 
 PYTHON ?= python3
@@ -10,13 +11,23 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 CONSTRAINTS := $(wildcard constraints/python$(VERSION).txt)
 SOURCES := setup.cfg pyproject.toml $(CONSTRAINTS)
 
-.PHONY: demo test lint bench test-matrix clean
+.PHONY: demo test docs pictures lint bench test-matrix clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py demo --check
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+# What docs/images shows of the program; the tutorial's training takes some minutes.
+pictures: $(VENV)/installed-docs
+	$(BIN)/python docs/pictures.py build/tutorial
+	$(BIN)/python examples/demo.py build/demo
+	cp build/demo/map.png docs/images/demo.png
 
 lint: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet "ruff>=0.9"
@@ -45,6 +56,7 @@ test-matrix:
 
 clean:
 	rm -rf .venv .venv-lowest .venv-newest build dist demo benchmark *.egg-info
+	rm -rf docs/reference/commands docs/reference/api docs/notebooks
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,4 +67,8 @@ $(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/installed-test: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e ".[test]"
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) -e ".[docs]"
 	touch $@ $(VENV)/installed

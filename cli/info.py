@@ -18,7 +18,7 @@ from . import options
 @options.quiet
 @options.debug
 def info(file: Source, as_json: bool) -> None:
-    """Say what FILE is: a raster, a model, or a run folder."""
+    """Say what FILE is: a raster or vector file, a model, a run folder, or a data folder."""
     from geoseg.describe import describe
 
     record = describe(file)

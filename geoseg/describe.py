@@ -1,4 +1,4 @@
-"""What a file is, in a few lines: a raster, a model, or a run."""
+"""What a file is, in a few lines: a raster, a vector file, a model, a run, or a data folder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ import math
 from pathlib import Path
 from typing import Any
 
+from geoseg.datasets.dataset import has_known_layout, open_dataset
+from geoseg.layers import describe_layer, layer_names
 from geoseg.models.segmenter import SegmenterConfig
 from geoseg.models.storage import model_file, read_record
+from geoseg.raster.features import is_vector
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.scene import Scene
 from geoseg.source import Source
 
 
 def describe(source: str | Path | Source) -> dict[str, Any]:
-    """A record of a raster file, a model file or a run folder; raises InputError or ModelError."""
+    """A record of a raster or vector file, a model file, a run folder or a data folder.
+
+    Raises InputError, ModelError.
+    """
     source = Source.of(source)
+    if source.is_dir() and has_known_layout(Path(source)):
+        return describe_dataset(source)
+    if source.local and is_vector(Path(source)):
+        return describe_vectors(Path(source))
     if source.is_dir() or (source.local and source.suffix == ".safetensors"):
         return describe_model(Path(source))
     return describe_raster(source)
@@ -30,6 +40,22 @@ def describe_raster(source: Source) -> dict[str, Any]:
         if scene.grid.gcps:
             record["gcps"] = len(scene.grid.gcps)
         return record | {name: value for name, value in scene.tags.items() if name.startswith("GEOSEG_")}
+
+
+def describe_vectors(path: Path) -> dict[str, Any]:
+    """Kind, and of each layer its geometry, CRS, extent and fields."""
+    return {"kind": "vector file"} | {f"layer {name}": describe_layer(path, name) for name in layer_names(path)}
+
+
+def describe_dataset(source: Source) -> dict[str, Any]:
+    """Kind, number of scenes, classes and split of a data folder, and what its first image is."""
+    dataset = open_dataset(source)
+    first, split = dataset.pairs[0], dataset.split
+    classes = {c.code: c.name for c in dataset.legend.classes}
+    what = {"kind": "data folder", "scenes": len(dataset.pairs), "classes": classes}
+    what |= {"ignored": list(dataset.legend.ignore), "synthetic": dataset.synthetic}
+    what |= {"split": split and {part: len(stems) for part, stems in split.items()}}
+    return what | {"first_image": first.stem} | describe_raster(Source.of(first.image)) | {"kind": "data folder"}
 
 
 def _in_json(value: float | None) -> float | str | None:

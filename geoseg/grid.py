@@ -85,6 +85,7 @@ class Window:
         return Window(row, col, min(self.row_stop + rows, shape[0]) - row, min(self.col_stop + cols, shape[1]) - col)
 
     def to_rasterio(self) -> rasterio.windows.Window:
+        """The same rectangle as rasterio has it, with columns first."""
         from rasterio.windows import Window as RasterioWindow
 
         return RasterioWindow(self.col, self.row, self.width, self.height)

@@ -80,6 +80,28 @@ def layer_extent(path: Path, layer: str) -> tuple[float, float, float, float] | 
     return None if bounds is None or not np.isfinite(bounds).all() else tuple(map(float, bounds))
 
 
+def layer_names(path: Path) -> tuple[str, ...]:
+    """The names of a file's layers that have geometry. Raises InputError as ``read_layer``."""
+    with _reading(path):
+        return _layer_names(require_vector(path))
+
+
+def describe_layer(path: Path, layer: str) -> dict[str, Any]:
+    """Kind of geometry, number of features, CRS, extent in it and fields of a layer, as JSON holds them. Raises as
+    ``read_layer``."""
+    with _reading(path):
+        meta = pyogrio.read_info(require_vector(path), layer=layer, force_feature_count=True)
+        crs = _crs_of(meta, path)
+    extent = layer_extent(path, layer)
+    fields = dict(zip(map(str, meta["fields"]), map(str, meta["dtypes"]), strict=True))
+    what = {
+        "geometry": meta["geometry_type"],
+        "features": int(meta["features"]),
+        "crs": crs.to_string() if crs else None,
+    }
+    return what | {"extent": extent and list(extent), "fields": fields}
+
+
 def field_names(path: Path, layer: str) -> tuple[str, ...]:
     """The names of a layer's fields. Raises as ``read_layer``."""
     with _reading(path):
@@ -100,12 +122,16 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _resolve_layer(file: str, wanted: str | None, path: Path, remedy: str) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
+    layers = _layer_names(file)
     if wanted is not None and wanted not in layers:
         raise InputError(f"{path}: has no layer {wanted!r} with geometry, but {', '.join(layers) or 'none'}")
     if wanted is None and len(layers) != 1:
         raise InputError(f"{path}: has {len(layers)} layers with geometry ({', '.join(layers)}); {remedy}")
     return wanted or layers[0]
+
+
+def _layer_names(file: str) -> tuple[str, ...]:
+    return tuple(str(name) for name, kind in pyogrio.list_layers(file) if kind is not None)
 
 
 def _crs_of(meta: dict[str, Any], path: Path) -> CRS | None:

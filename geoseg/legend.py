@@ -36,6 +36,7 @@ class LegendClass:
     colour: Colour
     """(red, green, blue), 0 to 255."""
     description: str = ""
+    """What the class takes in, for people."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.code < NODATA:
@@ -60,6 +61,7 @@ class Legend:
     name: str
     """What the legend is called in records and messages."""
     classes: tuple[LegendClass, ...]
+    """The classes, each with a code and a name of its own."""
     ignore: tuple[int, ...] = ()
     """Codes that are neither learned, predicted nor scored; they may or may not be among the classes."""
     rgb_threshold: int | None = None

@@ -107,10 +107,13 @@ class SamplePoints:
 
 
 def read_points(path: str | Path) -> SamplePoints:
-    """Read points from a CSV file with columns x, y or lon, lat, or from a vector file (geoseg.vectors.FORMATS).
+    """Read points from a file.
 
-    A CSV's x and y are in the CRS of whatever the points are laid over. Raises InputError: no such file, no points,
-    and rasters, which are no samples.
+    Args:
+        path: a CSV file with columns x, y (in the CRS of whatever the points are laid over) or lon, lat (WGS 84), or a
+            vector file (geoseg.vectors.FORMATS).
+
+    Raises InputError: no such file, no points, and rasters, which are no samples.
     """
     path = Path(path)
     if not path.exists():

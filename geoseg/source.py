@@ -77,6 +77,7 @@ class Source:
     location: str = field(repr=False)
     """A path; http(s)://, s3://, gs:// or az://; or these in GDAL's spelling, as /vsicurl/https://..."""
     policy: OpeningPolicy = OpeningPolicy()
+    """What may be opened there beyond single raster files of the usual formats."""
 
     @classmethod
     def of(cls, value: str | Path | Source) -> Source:

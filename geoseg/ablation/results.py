@@ -86,16 +86,21 @@ class Ablation:
     """Every row and seed that was trained, scored on the same test scenes."""
 
     plan: AblationPlan
+    """Rows, seeds and shared options."""
     legend: Legend
+    """The classes of the data."""
     data: Mapping[str, Any]
     """folder, synthetic, split, split_sha256, scenes (of each part), and paper: whether it is the paper's own split."""
     shares: ClassStats
     """Class shares of the training scenes, before and after oversampling."""
     runs: tuple[Finished, ...]
+    """One a row and seed, with a confusion matrix of every test scene."""
     failed: tuple[Failed, ...] = ()
+    """Rows and seeds that could not be trained, and why."""
     sweep: tuple[Mapping[str, Any], ...] = ()
     """Learning rate and epochs against validation, where it was asked for."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, and the command."""
 
     @property
     def rows(self) -> tuple[str, ...]:

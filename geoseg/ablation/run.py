@@ -82,6 +82,7 @@ def ablate(
         sweep: train the baseline with the paper's learning rates, and say what validation had after a third, two
             thirds and all of the epochs.
         command: how the report says it was made.
+        progress: show bars on stderr.
         options: fields of TrainingSettings that rows share, such as epochs, size, window, lr, batch_size. The recipe
             takes lengths, size, window, scaling and encoder weights, and keeps to its own values of all others. With a
             size and no window the paper's rows see whole scenes of that size, and the recipe windows of as many pixels.

@@ -47,8 +47,11 @@ class ClassStats:
     folder: str
     """The data folder."""
     split: Split
+    """Which scenes train, select and test."""
     part: Part
+    """The part that was counted: train, val or test."""
     legend: Legend
+    """The classes of the labels."""
     found: Survey
     """What the scenes hold, each once."""
     rare_set: str
@@ -185,6 +188,7 @@ def stats(
             classes, else "shares", and leaves oversampling out where no class is rarer than another.
         bands: of the images, by number or name; a pixel counts where these have data. None takes all but alpha.
         label_field, label_layer: where in vector files the classes are, as for training.
+        progress: show a bar on stderr.
 
     Raises InputError where the data cannot be used or the part is empty, UsageError for a rare set that does not fit.
     """

@@ -103,6 +103,7 @@ def import_model(
         size: side in pixels of a window as the network sees it; None: the window itself.
         gsd: metres per pixel of the training images.
         bands: what the network takes of an image, numbers from 1 or the names of its bands; None: all but alpha.
+        overwrite: replace a file that exists.
 
     Returns the model, ready to predict. Invalid pixels enter it as the normalisation's means.
     Raises InputError for the legend, ModelError where a tensor is missing, of another shape, not finite or not used,

@@ -44,7 +44,11 @@ def save_segmenter(
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Segmenter:
-    """Load a segmenter from a run folder or a safetensors file, ready to predict.
+    """Load a segmenter, ready to predict.
+
+    Args:
+        path: a run folder or a safetensors file.
+        device: where the weights go, as torch names it.
 
     Raises ModelError where the file is missing, cut, a pickle, of another layout, or holds values that are not finite.
     """

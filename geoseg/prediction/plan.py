@@ -85,6 +85,7 @@ class Plan:
     size: int
     """Side in pixels that a whole window has as a tile, as the network sees it."""
     numerics: Numerics
+    """Device kind, instruction set, precision, engine and the one batch shape."""
     classes: int
     """Number of scored classes."""
     pixel_bytes: int
@@ -92,6 +93,7 @@ class Plan:
     shard_shape: tuple[int, int] = SHARD_SHAPE
     """(height, width) of the largest shard in pixels."""
     scores: Scores = "none"
+    """What is written beside the classes: none, top, margin or all."""
     tta: bool = False
     """Whether each tile is seen in all eight rotations and reflections, and their scores averaged."""
     prior_tau: float = 0.0

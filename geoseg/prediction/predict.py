@@ -67,13 +67,17 @@ class Prediction:
     path: Path | None
     """The GeoTIFF, None where none was asked for."""
     grid: Grid
+    """The scene's own grid, on which the map lies."""
     legend: Legend
+    """The model's classes."""
     counts: np.ndarray
     """(256,) int64 pixels of each code."""
     plan: Plan
+    """Everything that decided the map."""
     hectares: np.ndarray | None = None
     """(256,) float64 true area of each code in hectares; None where the grid has no place on Earth."""
     scores_path: Path | None = None
+    """The GeoTIFF of scores, None where none was asked for."""
     _codes: np.ndarray | None = None
     scores: np.ndarray | None = None
     """(written scores, H, W) uint8 in 1/254, NODATA without data: where scores were asked for and no file."""
@@ -173,15 +177,28 @@ def predict(
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
             (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
+        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
         qml: write a style for QGIS beside the map, which it applies when it opens that.
         resume: go on with what an earlier run of the same plan finished.
+        overwrite: replace files that exist.
         progress: show a bar on stderr.
-        options: mosaic, stack, aoi, bbox, bbox_crs, gsd and match_gsd, as ``planned`` explains; window, size, overlap,
-            device, precision, engine, batch_size, shard_shape, tta, prior_correction, stretch, min_area and min_pixels,
-            as make_plan explains. Scores are those of the pixels, whatever small patches are merged into.
+        options: any of
+
+            - ``window``, ``size``, ``overlap``: sides in pixels of what is read and of what the network sees, and
+              pixels of the scene that windows share; by default as the model was trained;
+            - ``aoi``: a vector file of polygons or an AreaOfInterest, or ``bbox``: (west, south, east, north), with
+              ``bbox_crs`` where it is not the scene's: the part that is mapped;
+            - ``match_gsd``: see the scene at the resolution of the model's training; ``gsd``: metres per pixel of a
+              scene that tells none;
+            - ``mosaic``: the scene is several files that make one; ``stack``: it is several files of one band each;
+            - ``tta``: see each tile in eight rotations and reflections; ``prior_correction``: the power tau or "auto";
+            - ``min_area``: hectares, or ``min_pixels``, below which a patch of the map becomes part of its largest
+              neighbour (scores stay those of the pixels);
+            - ``device``, ``precision``, ``engine``, ``batch_size``: as ``geoseg predict --help`` explains them;
+            - ``shard_shape`` and ``stretch``, as make_plan (geoseg.prediction.plan) explains them.
 
     Raises InputError, ModelError, OutputError (before any work), ResourceError, UsageError.
     """
@@ -212,8 +229,11 @@ def predict_strips(
 ) -> Iterator[ShardResult]:
     """The finished strips of a map, one after the other, for those who write elsewhere.
 
-    Each has ``window``, ``codes`` and ``bands``. Strips cover the scene without overlap, column by column (of up to
-    8192 px) from the top down. ``options`` are those of predict.
+    Each has ``window``, ``codes`` (H, W), and ``bands`` (codes and the scores that were asked for; None without data).
+    Strips cover the scene without overlap, column by column (of up to 12,288 px) from the top down. ``scene``,
+    ``model``, ``bands``, ``nodata_rule`` and ``options`` are those of predict.
+
+    Raises InputError, ModelError, ResourceError, UsageError.
     """
     with planned(scene, model, bands, nodata_rule, **options) as (plan, opened, segmenter):
         if plan.least_patch:

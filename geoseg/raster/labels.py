@@ -56,6 +56,7 @@ class Labels:
         self.grid = self.scene.grid
         self.name = self.scene.name
         self.block_shape, self.sequential = self.scene.block_shape, self.scene.sequential
+        self.remote = self.scene.remote
         if len(self.scene.bands) not in (1, 3):
             number = len(self.scene.bands)
             raise InputError(f"{self.name}: labels have one band of codes or three of colours, not {number}")

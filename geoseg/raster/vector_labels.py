@@ -46,6 +46,7 @@ class VectorLabels:
         self.path, self.legend, self.field = Path(path), legend, field or LabelField()
         self.name, self.grid = str(path), scene.grid
         self.block_shape, self.sequential = scene.block_shape, scene.sequential
+        self.remote = scene.remote
         self.value_classes = np.arange(256, dtype=np.int16)
         """(256,) int16 class index of each value that ``read_values`` gives: these are indices already."""
         self._state = file_state(self.path)

@@ -186,6 +186,7 @@ def stehman_2014(
         sizes: (H,) area of each stratum in hectares.
         units: (H,) pixels of each stratum, for the finite-population factor; None takes ``sizes`` as pixels.
         mapped: (K,) area of each class in the map, for the table; None estimates it.
+        level: confidence level, between 0 and 1.
 
     Raises InputError as ``olofsson_2014``, and where a stratum has more sample units than pixels.
     """

@@ -83,6 +83,8 @@ def average_iou(
     """IoU per class under one of AVERAGES.
 
     Args:
+        scenes: one matrix a scene.
+        average: pooled, image, image-present, image-absent0 or image-absent1 (docs/metrics.md).
         weights: (..., n) how often each scene is taken, as in a resample; default once.
 
     A scene without scored truth counts in no average. A class that no scene's truth or prediction has is NaN also

@@ -171,6 +171,7 @@ def compare(
         seed: of both.
         level: share of the resamples inside an interval.
         block: side in truth pixels of blocks that are drawn and exchanged in place of scenes.
+        progress: show a bar on stderr.
 
     Scenes are the unit: with one scene there is no interval. Raises UsageError, and InputError where a map cannot be
     scored or the two were not scored on the same truth pixels.

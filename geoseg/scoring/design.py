@@ -49,6 +49,7 @@ class SampleDesign:
     record: Mapping[str, Any]
     """What decided the draw: the map's name, allocation, seed."""
     notes: tuple[str, ...] = ()
+    """What must be known of the sample, such as classes with fewer pixels than points."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -138,6 +139,8 @@ def design_sample(
         seed: the same seed draws the same points from the same map.
         key: a .csv for the strata and inclusion probabilities; ``output`` then holds nothing that tells a labeller
             the map's class. ``estimate_areas`` takes it back.
+        overwrite: replace files that exist.
+        progress: show a bar on stderr.
 
     Raises InputError for an unusable map, UsageError for a design that cannot be, OutputError.
     """

@@ -51,6 +51,7 @@ def estimate_areas(
         level: confidence level of the intervals.
         drop_unlabelled: leave out points without a label, or missing from the file. That is sound only where being
             labelled has nothing to do with the class.
+        progress: show a bar on stderr.
 
     Raises InputError: unknown classes, points without a label, points of a design where the map holds no class,
     classes with fewer than two points, a raster as sample.
@@ -78,7 +79,14 @@ def areas_from_counts(path: str | Path, *, pixel_ha: float | None = None, level:
     The first column names the map's classes. A column ``area_ha`` has their mapped areas in hectares, or a column
     ``pixels`` their pixels of ``pixel_ha`` hectares each. The other columns are named like the rows; a class that only
     one side has gets a row or a column of zeros, and the notes name those without a row. An empty count is 0; an empty
-    size, both sizes, sums of the others, and more units than pixels or area allow are refused. Raises InputError.
+    size, both sizes, sums of the others, and more units than pixels or area allow are refused.
+
+    Args:
+        path: the CSV file.
+        pixel_ha: hectares of a pixel, with a column ``pixels``.
+        level: confidence level of the intervals, between 0 and 1.
+
+    Raises InputError.
     """
     path = Path(path)
     table = read_table(path)

@@ -33,6 +33,7 @@ class Report:
     """Scores of one or more pairs of map and truth, from one confusion matrix a pair."""
 
     legend: Legend
+    """The scored classes."""
     pairs: Mapping[str, Pair]
     """What was counted of each scene, by the truth's name."""
     notes: tuple[str, ...] = ()

@@ -66,6 +66,7 @@ def score(
         seed, level: of the intervals.
         details: keep a matrix for each of some windows, so that an .html report shows where the map is worst. Intervals
             stay those of scenes; it takes up to twice the time.
+        progress: show a bar on stderr.
 
     Every scored truth pixel counts once, on the truth's grid; that of polygons and points is the map's own, and what
     they do not cover is not scored. Raises InputError: unreadable, not alignable, codes, colours or values of a field

@@ -54,16 +54,19 @@ def train(
     Args:
         data: a data folder; None: $GEOSEG_DATA, ./data, or the embedded synthetic sample.
         output: the run folder; None: a new one under ./runs.
-        setting: a row of the paper's ablation, "baseline" by default; ``options`` are the fields of TrainingSettings
-            and override it.
+        setting: a row of the paper's ablation, "baseline" by default.
         preset: "recommended" in place of a setting (docs/training.md).
+        legend: the classes, their name or their file; None: the data folder's own.
         label_field: of labels in vector files, the field with the classes; None: the only one, or "reference".
         label_layer: the layer; None: the only one.
         bands: of the images, numbers from 1 or names; None takes all but alpha.
+        device, precision: as ``geoseg train --help`` explains them.
         resume: go on with the run in ``output`` where it stopped, with the options it began with; only the patience,
             and where the schedule does not depend on them the epochs or steps, may be given anew.
         cache: the folder of decoded scenes; None: geoseg's own ($GEOSEG_CACHE, or the user's); "none": none is kept.
         progress: show bars on stderr.
+        options: fields of geoseg.training.settings.TrainingSettings, which override the setting or preset. They are
+            called as the options of the command: epochs, steps, window, size, batch_size, lr, loss, encoder, ...
 
     Under torchrun the processes share each batch and the validation; the first one writes.
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyogrio.raw
 import pytest
 import rasterio
+import shapely
 from click.testing import CliRunner, Result
 
 import geoseg
@@ -70,6 +72,27 @@ def test_dry_run_writes_nothing(make_raster: Callable[..., Path], trained_run: P
     assert (record["tiles"], record["window"], record["overlap"]) == (9, 40, 8)
     assert not (tmp_path / "map.tif").exists()
     assert "9 tiles of 40 px" in run(*words, "--dry-run").stdout
+
+
+def test_info_of_a_data_folder_and_of_vectors(sample_folder: Path, tmp_path: Path) -> None:
+    record = json.loads(run("info", sample_folder, "--json").stdout)
+    assert (record["kind"], record["synthetic"], record["dtype"]) == ("data folder", True, "uint8")
+    assert record["scenes"] == len(list(sample_folder.rglob("*_sat.jpg"))) and record["classes"]["4"] == "water"
+    path = tmp_path / "fields.gpkg"
+    shapes = shapely.to_wkb([shapely.box(3, 5, 7, 11), shapely.box(1, 2, 3, 4)])
+    pyogrio.raw.write(
+        path, shapes, [np.array(["a", "b"], object)], ["kind"], geometry_type="Polygon", crs="EPSG:32631", layer="maize"
+    )
+    layer = json.loads(run("info", path, "--json").stdout)["layer maize"]
+    assert layer == {
+        "geometry": "Polygon",
+        "features": 2,
+        "crs": "EPSG:32631",
+        "extent": [1, 2, 7, 11],
+        "fields": {"kind": "object"},
+    }
+    (tmp_path / "labels.gpkg").write_text("no")
+    assert "is none of GeoPackage" in run("info", tmp_path / "labels.gpkg", code=3).stderr
 
 
 def test_info(make_raster: Callable[..., Path], trained_run: Path) -> None:

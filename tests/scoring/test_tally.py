@@ -10,6 +10,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
+import geoseg
 from geoseg.confusion import ConfusionMatrix
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
@@ -300,3 +301,11 @@ def test_undefined_colours_are_counted_once(make_raster: MakeRaster) -> None:
     left = report.to_dict()["left_out"]
     assert (left["of_undefined_colours"], left["unlabelled_or_ignored"]) == (30, 0)
     assert report.matrix.total == 37 * 53 - 30
+
+
+def test_rasters_of_several_blocks_are_read_by_several_threads(make_raster: MakeRaster) -> None:
+    """Small rasters are one block, which one thread reads."""
+    truth = np.arange(600 * 37, dtype=np.uint8).reshape(600, 37) % 6
+    tiled = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    report = geoseg.score(make_raster(truth, "map.tif", **tiled), make_raster(truth, "truth.tif", **tiled))
+    assert report.mean_iou == 1
