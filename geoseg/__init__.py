@@ -31,6 +31,7 @@ _HOMES = {
     "Prediction": "geoseg.prediction.predict",
     "Reliability": "geoseg.scoring.calibration",
     "Report": "geoseg.scoring.report",
+    "Restyled": "geoseg.raster.restyle",
     "SampleDesign": "geoseg.scoring.design",
     "SamplePoints": "geoseg.points",
     "Scaling": "geoseg.scaling",

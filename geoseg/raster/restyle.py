@@ -52,7 +52,9 @@ class Restyled:
     """A map with another legend."""
 
     path: Path
+    """The GeoTIFF."""
     legend: Legend
+    """The new one."""
     codes: Mapping[int, int]
     """The new code of each old one that occurs in the map; NODATA for none."""
     counts: np.ndarray

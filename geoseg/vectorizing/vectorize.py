@@ -44,7 +44,9 @@ class VectorMap:
     """Polygons that were written."""
 
     path: Path
+    """The vector file."""
     layer: str
+    """Its layer."""
     classes: tuple[str, ...]
     """The classes that were asked for, in the legend's order."""
     features: np.ndarray
@@ -54,6 +56,7 @@ class VectorMap:
     hectares: np.ndarray | None
     """(K,) float64 true area of each class; None where the map has no place on Earth."""
     notes: tuple[str, ...] = ()
+    """What must be known of them, a line each."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
