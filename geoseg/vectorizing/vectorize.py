@@ -110,43 +110,64 @@ def vectorize(
     Raises InputError, OutputError, ResourceError, UsageError; an older output stays as it is then.
     """
     output, source = Path(output), Source.of(map)
-    if connectivity not in (4, 8):
-        raise UsageError(f"pixels hang together by 4 neighbours or by 8, not by {connectivity}")
-    if simplify is not None:
-        if not simplify > 0:
-            raise UsageError(f"simplifying takes a length above 0, got {simplify}")
-        require_geos()
-    unit = MappingUnit.of(min_area, min_pixels)
+    manner = _Manner(connectivity, MappingUnit.of(min_area, min_pixels), simplify)
     legend, notes = (legend, []) if isinstance(legend, Legend) else resolve_legend((source,), legend)
+    chosen = _resolve_classes(classes, legend)
     with closing(Labels(source, legend)) as labels:
         require_own_legend(labels)
-        chosen = _resolve_classes(classes, legend)
         ground = Ground(labels.grid)
         require_format(output, ground.crs)
-        if unit:
-            unit.require_place(labels.grid, labels.name)
-        notes = [*notes, *_remarks(ground, output, labels)]
+        if manner.unit:
+            manner.unit.require_place(labels.grid, labels.name)
         writer = FeatureWriter(
             output,
             ground.crs,
-            "Polygon" if connectivity == 4 else "MultiPolygon",
+            "MultiPolygon" if manner.diagonal else "Polygon",
             _fields(ground),
             layer=layer or output.stem,
             style=class_polygon_style([legend.classes[index] for index in chosen], "code"),
-            record=_record(labels, unit, connectivity, simplify),
+            record=_record(labels, manner),
             overwrite=overwrite,
         )
-        with writer, _readable(labels, unit, connectivity == 8, writer.folder, progress, notes) as read:
-            tiles = blocks(labels.grid.shape, SIDE)
-            parts = find_parts(read, labels.grid.shape, tiles, connectivity == 8, AreaTally(labels.grid))
-            patches = Patches(parts, connectivity == 8)
-            wanted = np.isin(patches.joined.codes, chosen)
-            found = outlines(read, labels.grid.shape, tiles, patches, wanted, simplify, ground.pixel)
-            written = 0
-            for lot in _lots(found):
-                writer.write(ground.placed(lot.shapes), _values(lot, patches, legend, ground, written))
-                written += len(lot.numbers)
-    return _summary(output, writer.layer, legend, chosen, patches.joined, notes)
+        with writer, _readable(labels, manner, writer.folder, progress) as (read, said):
+            joined = _write(writer, read, labels, ground, chosen, manner)
+    notes = (*notes, *_remarks(ground, output, labels), *said)
+    return _summary(output, writer.layer, legend, chosen, joined, notes)
+
+
+@dataclass(frozen=True)
+class _Manner:
+    """How polygons are made, as ``vectorize`` explains."""
+
+    connectivity: int
+    unit: MappingUnit | None
+    simplify: float | None
+
+    def __post_init__(self) -> None:
+        if self.connectivity not in (4, 8):
+            raise UsageError(f"pixels hang together by 4 neighbours or by 8, not by {self.connectivity}")
+        if self.simplify is not None:
+            require_geos()
+            if not self.simplify > 0:
+                raise UsageError(f"simplifying takes a length above 0, got {self.simplify}")
+
+    @property
+    def diagonal(self) -> bool:
+        """True where pixels that meet in corners hang together."""
+        return self.connectivity == 8
+
+
+def _write(
+    writer: FeatureWriter, read: Read, labels: Labels, ground: Ground, chosen: list[int], manner: _Manner
+) -> Regions:
+    """Write the polygons of the chosen classes; the patches of all classes."""
+    shape, tiles = labels.grid.shape, blocks(labels.grid.shape, SIDE)
+    patches = Patches(find_parts(read, shape, tiles, manner.diagonal, AreaTally(labels.grid)), manner.diagonal)
+    wanted = np.isin(patches.joined.codes, chosen)
+    for lot in _lots(outlines(read, shape, tiles, patches, wanted, manner.simplify, ground.pixel)):
+        values = _values(lot, patches.joined, labels.legend, ground)
+        writer.write(ground.placed(lot.shapes), values | {"id": writer.features + 1 + np.arange(len(lot.numbers))})
+    return patches.joined
 
 
 def _resolve_classes(classes: Sequence[str | int] | None, legend: Legend) -> list[int]:
@@ -191,21 +212,20 @@ def _fields(ground: Ground) -> dict[str, str]:
     return fields | (ON_EARTH if ground.on_earth else ELSEWHERE)
 
 
-def _record(labels: Labels, unit: MappingUnit | None, connectivity: int, simplify: float | None) -> dict[str, str]:
+def _record(labels: Labels, manner: _Manner) -> dict[str, str]:
     """What is kept with the polygons: the map's own tags, and how they were made."""
-    made = {"version": geoseg.__version__, "map": labels.scene.source.filename, "connectivity": connectivity}
-    made |= {"least_patch": str(unit)} if unit else {}
-    made |= {"simplify": simplify} if simplify else {}
+    made = {"version": geoseg.__version__, "map": labels.scene.source.filename, "connectivity": manner.connectivity}
+    made |= {"least_patch": str(manner.unit)} if manner.unit else {}
+    made |= {"simplify": manner.simplify} if manner.simplify else {}
     own = {name: value for name, value in labels.scene.tags.items() if name.startswith("GEOSEG_")}
     return own | {LEGEND_TAG: json.dumps(labels.legend.to_dict()), "GEOSEG_VECTORIZED": json.dumps(made)}
 
 
 @contextmanager
-def _readable(
-    labels: Labels, unit: MappingUnit | None, diagonal: bool, folder: Path, progress: bool, notes: list[str]
-) -> Iterator[Read]:
-    """How the class indices of a window are read, of the map itself or of one whose small patches are merged."""
-    passes = 2 if unit is None else 5
+def _readable(labels: Labels, manner: _Manner, folder: Path, progress: bool) -> Iterator[tuple[Read, Sequence[str]]]:
+    """How the class indices of a window are read, of the map itself or of one whose small patches are merged; and what
+    is to be said of that."""
+    passes = 5 if manner.unit else 2
     tiles = len(blocks(labels.grid.shape, SIDE))
     with tqdm(total=passes * tiles, unit="tile", disable=not progress, leave=False) as bar:
 
@@ -216,15 +236,14 @@ def _readable(
 
             return read_and_count
 
-        if unit is None:
-            yield counted(labels.read)
+        if manner.unit is None:
+            yield counted(labels.read), ()
             return
-        sieve = Sieve(counted(labels.read), labels.grid, unit, diagonal)
-        notes += sieve.notes(labels.name)
+        sieve = Sieve(counted(labels.read), labels.grid, manner.unit, manner.diagonal)
         with RasterWriter(folder / "sieved.tif", labels.grid, 1, overviews=False) as writer:
             sieve.write_to(writer)
         with Scene(folder / "sieved.tif") as scene:
-            yield counted(lambda window: scene.read_values(window)[0])
+            yield counted(lambda window: scene.read_values(window)[0]), sieve.notes(labels.name)
 
 
 def _lots(found: Iterator[Outlines]) -> Iterator[Outlines]:
@@ -246,13 +265,11 @@ def _joined(lots: list[Outlines]) -> Outlines:
     return Outlines(*(np.concatenate(parts) for parts in zip(*lots, strict=True)))
 
 
-def _values(lot: Outlines, patches: Patches, legend: Legend, ground: Ground, written: int) -> dict[str, np.ndarray]:
-    """The fields of a lot of polygons, by their names."""
-    joined = patches.joined
+def _values(lot: Outlines, joined: Regions, legend: Legend, ground: Ground) -> dict[str, np.ndarray]:
+    """The fields of a lot of polygons but their numbers."""
     classes = [legend.classes[index] for index in joined.codes[lot.numbers]]
-    values: dict[str, Any] = {"id": written + 1 + np.arange(len(classes)), "pixels": joined.pixels[lot.numbers]}
+    values = {"pixels": joined.pixels[lot.numbers], "code": np.array([one.code for one in classes])}
     values["class"] = np.array([one.name for one in classes], object)
-    values["code"] = [one.code for one in classes]
     values["color"] = np.array(["#{:02x}{:02x}{:02x}".format(*one.colour) for one in classes], object)
     perimeters = ground.perimeters(lot.shapes)
     if not ground.on_earth:
@@ -265,4 +282,4 @@ def _summary(path: Path, layer: str, legend: Legend, chosen: list[int], joined: 
     number, pixels = (np.bincount(joined.codes, weights, minlength=256) for weights in (None, joined.pixels))
     hectares = None if joined.hectares is None else np.bincount(joined.codes, joined.hectares, minlength=256)[chosen]
     names = tuple(legend.names[index] for index in chosen)
-    return VectorMap(path, layer, names, number[chosen], pixels[chosen].astype(np.int64), hectares, tuple(notes))
+    return VectorMap(path, layer, names, number[chosen], pixels[chosen].astype(np.int64), hectares, notes)
