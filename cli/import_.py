@@ -73,3 +73,4 @@ def import_(file: Path, output: Path, as_json: bool, **given) -> None:
 
     geoseg.import_model(file, output, **given)
     click.echo(json.dumps(describe(output)) if as_json else output)
+    options.suggest("predict", "SCENE", "-o", "MAP.tif", "--model", output)

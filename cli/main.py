@@ -17,13 +17,17 @@ from . import options
 from .ablate import ablate
 from .area import area
 from .compare import compare
+from .config import configurable
 from .design import design
+from .doctor import doctor
+from .export import export
 from .import_ import import_
 from .info import info
 from .predict import predict
 from .restyle import restyle
 from .sample import sample
 from .score import score
+from .stac import stac
 from .stats import stats
 from .train import train
 from .vectorize import vectorize
@@ -122,5 +126,9 @@ def cli(context: click.Context) -> None:
     context.ensure_object(dict).setdefault("progress", sys.stderr.isatty())
 
 
-for command in (sample, stats, train, ablate, predict, score, compare, design, area, vectorize, restyle, import_, info):
-    cli.add_command(command)
+COMMANDS = (
+    *(sample, stats, train, ablate, predict, score, compare, design, area, vectorize, restyle),
+    *(import_, export, stac, info, doctor),
+)
+for command in COMMANDS:
+    cli.add_command(configurable(command))

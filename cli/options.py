@@ -14,6 +14,8 @@ from click.core import ParameterSource
 from geoseg.redaction import redact
 from geoseg.source import OpeningPolicy, Source
 
+from . import completion as completed
+
 
 def _be_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
     if quiet:
@@ -35,6 +37,9 @@ class Raster(click.ParamType):
 
     def convert(self, value, param, context):
         return Source.of(value)
+
+    def shell_complete(self, context, param, incomplete):
+        return completed.files(context, param, incomplete)
 
 
 RASTER = Raster()
@@ -68,6 +73,11 @@ def opening(command: Callable) -> Callable:
 
 def _is_rasters(value: object) -> bool:
     return isinstance(value, Source) or (isinstance(value, tuple) and any(isinstance(one, Source) for one in value))
+
+
+def suggest(*words: object) -> None:
+    """Say which command is next, as a message: silent with -q. Words in capitals are for the user to fill in."""
+    logging.getLogger("geoseg").info("next: %s", shlex.join(["geoseg", *(redact(str(word)) for word in words)]))
 
 
 def typed() -> str:
@@ -162,7 +172,10 @@ min_pixels = click.option(
 )
 
 legend = click.option(
-    "--legend", metavar="NAME|FILE", help="The classes: deepglobe, or a JSON file with codes, names and colours."
+    "--legend",
+    metavar="NAME|FILE",
+    help="The classes: deepglobe, or a JSON file with codes, names and colours.",
+    shell_complete=completed.legends,
 )
 label_field = click.option(
     "--label-field",
@@ -173,12 +186,17 @@ label_layer = click.option(
     "--label-layer", metavar="NAME", help="Of polygons or points: their layer.  [default: the only one]"
 )
 prediction_legend = click.option(
-    "--pred-legend", "prediction_legend", metavar="NAME|FILE", help="The map's classes, where its legend is another."
+    "--pred-legend",
+    "prediction_legend",
+    metavar="NAME|FILE",
+    help="The map's classes, where its legend is another.",
+    shell_complete=completed.legends,
 )
 mapping = click.option(
     "--mapping",
     metavar="FILE.json",
     help='Joins two legends: {"prediction": {"map class": "scored class" or null}, "truth": {...}}.',
+    shell_complete=completed.files,
 )
 split = click.option(
     "--split", metavar="paper|glnet|80/10/10|blocks:KM|FILE", help="Which scenes train, select and test."
@@ -201,6 +219,12 @@ gsd = click.option(
     metavar="M",
     help="Ground resolution in metres per pixel of scenes whose files tell none.",
 )
+nodata = click.option(
+    "--nodata",
+    type=float,
+    metavar="VALUE",
+    help="A value that means no data, beside what the files declare.",
+)
 scaling = click.option(
     "--scaling",
     type=click.Choice(["range", "statistics", "percentile"]),
@@ -219,13 +243,25 @@ window = click.option("--window", type=PIXELS, metavar="PX", help="Side in scene
 size = click.option(
     "--size", type=PIXELS, metavar="PX", help="Side in pixels as the network sees it; alone: of the whole scene."
 )
-device = click.option("--device", default="auto", show_default=True, metavar="D", help="auto, cpu, cuda, cuda:1, ...")
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="D",
+    help="auto, cpu, cuda, cuda:1, ...",
+    shell_complete=completed.devices,
+)
 precision = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
     show_default=True,
     help="auto: bf16 where the hardware computes in it.",
+)
+datetime = click.option(
+    "--datetime",
+    metavar="TIME|START/END",
+    help="When it is of: 2024-05-01T10:30:00Z, 2024-05-01, 2024-05, 2024, or two of them.",
 )
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 json = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")

@@ -18,10 +18,19 @@ from .heap import return_freed_memory
 @click.command()
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=options.RASTER)
 @click.option(
-    "-o", "--output", required=True, metavar="MASK.tif|DIR/", help="The map; for several scenes a folder, ending in /."
+    "-o",
+    "--output",
+    required=True,
+    metavar="MASK.tif|DIR/",
+    help="The map; for several scenes a folder, ending in /.",
+    shell_complete=options.completed.files,
 )
 @click.option(
-    "--model", type=click.Path(path_type=Path), metavar="RUN|FILE", help="[default: the newest finished run in ./runs]"
+    "--model",
+    type=click.Path(path_type=Path),
+    metavar="RUN|FILE",
+    help="[default: the newest finished run in ./runs]",
+    shell_complete=options.completed.models,
 )
 @options.size
 @options.window
@@ -41,6 +50,7 @@ from .heap import return_freed_memory
     "--aoi",
     metavar="FILE[:LAYER]",
     help="Map only what lies in the polygons of a vector file: pixels whose centres do; nodata elsewhere.",
+    shell_complete=options.completed.files,
 )
 @click.option(
     "--bbox", type=options.Bounds(), metavar="W,S,E,N", help="Map only what lies in a box, in the scene's CRS."
@@ -56,6 +66,7 @@ from .heap import return_freed_memory
     show_default=True,
     help="Invalid where all bands are nodata, or any.",
 )
+@options.nodata
 @options.device
 @options.precision
 @click.option(
@@ -91,6 +102,8 @@ from .heap import return_freed_memory
 @click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
 @click.option("--qml", is_flag=True, help="Write the colours and names for QGIS beside the map, too.")
+@click.option("--stac", is_flag=True, help="Write a STAC Item beside each map: MASK.json.")
+@options.datetime
 @options.opening
 @options.overwrite
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped.")
@@ -113,17 +126,21 @@ def predict(
     A run that is stopped keeps its finished parts beside the output; --resume continues it.
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
+    from geoseg.raster.nodata import NodataRule
 
     return_freed_memory()
     kind, scores_output = scores or ("none", None)
+    given["nodata_rule"] = NodataRule(given["nodata_rule"], given.pop("nodata"))
     if dry_run:
-        planning = {key: value for key, value in given.items() if key not in ("cog", "qml")}
+        planning = {key: value for key, value in given.items() if key not in ("cog", "qml", "stac", "datetime")}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return
     several = len(scenes) > 1 and not (given["stack"] or given["mosaic"])
     if quicklook and several:
         raise click.UsageError("--quicklook is for one scene")
+    if given["datetime"] and not given["stac"]:
+        raise click.UsageError("--datetime is of the Items that --stac writes")
     written = {"scores": kind, "scores_output": scores_output, "creation_options": _key_values(co)}
     results = []
     try:
@@ -138,6 +155,7 @@ def predict(
         raise
     if as_json:
         click.echo(json.dumps(results if several else results[0] if results else None))
+    options.suggest("score", output if several else results[0]["path"] if results else output, "TRUTH")
 
 
 def _key_values(texts) -> dict[str, str]:

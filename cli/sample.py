@@ -33,3 +33,4 @@ def sample(obj: dict, directory: Path, scenes: int, size: int, seed: int, as_jso
     record = {"directory": str(directory), "scenes": scenes, "size": size, "seed": seed, "synthetic": True}
     text = f"{directory}: {scenes} synthetic scenes of {size} px, scene.tif and truth.tif"
     click.echo(json.dumps(record) if as_json else text)
+    options.suggest("train", directory, "-o", "RUN")

@@ -35,14 +35,24 @@ from . import options
     type=click.Choice(["median", "sqrt", "none"]),
     help="In the loss: median frequency, its square root, or all equal.  [default: median]",
 )
-@click.option("--encoder", metavar="plain|resnet34|TIMM", help="The paper's own U-Net, or one on a timm encoder.")
+@click.option(
+    "--encoder",
+    metavar="plain|resnet34|TIMM",
+    help="The paper's own U-Net, or one on a timm encoder.",
+    shell_complete=options.completed.encoders,
+)
 @click.option(
     "--decoder",
     type=click.Choice(["transposed", "nearest"]),
     help="On a timm encoder: the paper's, or segmentation-models-pytorch's.  [default: transposed]",
 )
 @click.option("--encoder-weights", metavar="imagenet|none|FILE", help="Where the timm encoder starts from.")
-@click.option("--init", metavar="RUN|FILE", help="Start from a model of geoseg; it gives the network.")
+@click.option(
+    "--init",
+    metavar="RUN|FILE",
+    help="Start from a model of geoseg; it gives the network.",
+    shell_complete=options.completed.models,
+)
 @click.option(
     "--normalise", type=click.Choice(["none", "imagenet"]), help="Of pixels, before the network.  [default: none]"
 )
@@ -53,6 +63,7 @@ from . import options
 @options.size
 @options.window
 @options.gsd
+@options.nodata
 @options.split
 @click.option(
     "--augment/--no-augment",
@@ -129,3 +140,4 @@ def train(obj: dict, data: Source | None, output: Path | None, as_json: bool, **
     if not is_first():
         return
     click.echo(json.dumps({"run": str(run), **json.loads((run / "report.json").read_text())}) if as_json else run)
+    options.suggest("predict", "SCENE", "-o", "MAP.tif", "--model", run)

@@ -21,9 +21,11 @@ from geoseg.prediction.plan import Plan, Scores
 from geoseg.prediction.predict import Prediction, open_scene, planned, predict, require_other_file
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
-from geoseg.raster.scene import NodataRule
+from geoseg.raster.scene import AnyRule
 from geoseg.raster.writer import require_writable
 from geoseg.source import Source
+from geoseg.stac.item import require_item_place
+from geoseg.stac.map_item import resolve_period, stac_item
 from geoseg.training.run import newest_finished_run
 
 log = logging.getLogger("geoseg")
@@ -111,22 +113,27 @@ def predict_scenes(
     bands: Sequence[Band] | None = None,
     stack: bool = False,
     mosaic: bool = False,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     scores: Scores = "none",
     scores_output: Path | None = None,
+    stac: bool = False,
+    datetime: str | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
     """Predict scenes one after the other, each into its own map, with one model; with ``stack`` they are files of one
     band each, and one scene.
 
     All outputs are checked before any work. With ``resume``, maps that are there are left as they are, and yielded not
-    again. With ``mosaic`` the scenes are files of one. ``options`` are those of predict. Raises as ``predict`` does.
+    again. With ``mosaic`` the scenes are files of one. With ``stac`` each map gets a STAC Item beside it, of the time
+    ``datetime``, as ``stac_item`` explains. ``options`` are those of predict. Raises as ``predict`` does.
     """
     inputs = resolve_inputs(scenes, output, stack, mosaic)
     if scores_output and len(inputs) > 1:
         raise UsageError("scores go to one file: predict one scene at a time")
     targets = resolve_outputs(inputs, output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
+    if stac:
+        require_items(inputs, targets, datetime, overwrite or resume)
     for files, target in zip(inputs, targets, strict=True):
         with open_scene(files, segmenter.config, bands, nodata_rule, mosaic, stack) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
@@ -134,7 +141,7 @@ def predict_scenes(
             if resume and not overwrite and target.exists() and not unfinished(target):
                 log.info("%s: is finished", target)
                 continue
-            yield predict(
+            result = predict(
                 scene,
                 segmenter,
                 target,
@@ -145,6 +152,22 @@ def predict_scenes(
                 progress=progress,
                 **options,
             )
+        if stac:
+            made_by, replace = segmenter.origin["path"], overwrite or resume
+            stac_item(target, item_path(target), datetime=datetime, scenes=files, model=made_by, overwrite=replace)
+        yield result
+
+
+def require_items(inputs: Sequence[Input], targets: Sequence[Path], datetime: str | None, overwrite: bool) -> None:
+    """Raise UsageError where a scene tells no time, OutputError where an Item cannot be written; before any work."""
+    for files, target in zip(inputs, targets, strict=True):
+        resolve_period(datetime, [Source.of(file) for file in files], str(files[0]))
+        require_item_place(item_path(target), overwrite)
+
+
+def item_path(class_raster: Path) -> Path:
+    """Where the STAC Item of a map is written."""
+    return class_raster.with_suffix(".json")
 
 
 def plan_scenes(
@@ -157,7 +180,7 @@ def plan_scenes(
     stack: bool = False,
     mosaic: bool = False,
     resume: bool = False,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     **options: Any,
 ) -> list[PlannedScene]:
     """What ``predict_scenes`` would do."""

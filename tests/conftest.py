@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -250,3 +251,35 @@ def trained_run(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     run = tmp_path_factory.mktemp("run") / "run"
     geoseg.train(sample_folder, run, width=4, norm="batch", epochs=2, lr=1e-2, device="cpu", precision="fp32")
     return run
+
+
+STAC_EXTENSION = re.compile(r"https://stac-extensions\.github\.io/([a-z]+)/v\d+\.\d+\.\d+/schema\.json")
+STAC_FIELDS = {"datetime", "start_datetime", "end_datetime", "title", "description", "gsd", "bands", "href", "type"}
+STAC_FIELDS |= {"roles", "data_type", "nodata"}
+STAC_PREFIXES = {"proj": "projection"} | {
+    name: name for name in ("classification", "file", "mlm", "processing", "raster")
+}
+
+
+@pytest.fixture(scope="session")
+def require_stac() -> Callable[[dict[str, Any]], None]:
+    """Fails unless an Item is valid by STAC 1.1's own schema, which pystac brings along, and each field of an extension
+    has its extension declared, whose schemas cannot be had without the network."""
+    import pystac
+    from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+    validator = JsonSchemaSTACValidator()
+
+    def require(item: dict[str, Any]) -> None:
+        validator.validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
+        declared = {STAC_EXTENSION.fullmatch(uri)[1] for uri in item["stac_extensions"]}
+        fields = {*item["properties"], *(field for asset in item["assets"].values() for field in asset)} - STAC_FIELDS
+        assert not {field for field in fields if ":" not in field}
+        prefixes = {field.partition(":")[0] for field in fields} - {"geoseg"}
+        # Of a model's classes, which are fields of an output.
+        nested = {"classification"} & {
+            field.partition(":")[0] for one in item["properties"].get("mlm:output", ()) for field in one
+        }
+        assert {STAC_PREFIXES[prefix] for prefix in prefixes} | nested == declared
+
+    return require

@@ -30,23 +30,8 @@ def test_numbers_alone_need_no_torch() -> None:
     assert loaded_by(code) == set()
 
 
-COMMANDS = (
-    *(
-        "",
-        "sample",
-        "stats",
-        "train",
-        "ablate",
-        "predict",
-        "score",
-        "compare",
-        "design",
-        "area",
-        "vectorize",
-        "restyle",
-    ),
-    *("import", "info"),
-)
+COMMANDS = "", "sample", "stats", "train", "ablate", "predict", "score", "compare", "design", "area", "import", "info"
+COMMANDS += "vectorize", "restyle", "export", "stac", "doctor"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -56,6 +41,27 @@ def test_help_is_light(command: str) -> None:
         f"from geoseg_cli.main import cli\ntry:\n    cli({words!r})\nexcept SystemExit as end:\n    assert not end.code"
     )
     assert loaded_by(code) == set()
+
+
+def test_completion_is_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "first"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    monkeypatch.setenv("_GEOSEG_COMPLETE", "bash_complete")
+    asked = (("predict --model ru", "file,ru\nplain,runs/first"), ("score a --legend d", "file,d\nplain,deepglobe"))
+    asked += (
+        ("train --setting b", "plain,baseline"),
+        ("train --encoder resnet3", "plain,resnet34"),
+        ("st", "plain,stac"),
+    )
+    for words, offered in asked:
+        monkeypatch.setenv("COMP_WORDS", f"geoseg {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+        code = "from geoseg_cli.main import cli\ntry:\n    cli(prog_name='geoseg')\nexcept SystemExit: pass"
+        report = f"import sys\n{code}\nassert not [m for m in {HEAVY!r} if m in sys.modules]"
+        done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(offered)
 
 
 def test_every_public_name_is_there() -> None:
@@ -82,7 +88,7 @@ def imported_modules(path: Path) -> set[str]:
     """Files below geoseg/ that a module imports anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geoseg"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "geoseg":
             names |= {f"geoseg.{alias.name}" for alias in node.names} if node.module == "geoseg" else {node.module}
         assert not (isinstance(node, ast.ImportFrom) and node.level and path.parent.name != "cli"), f"{path}: relative"
     return {name.removeprefix("geoseg").lstrip(".").replace(".", "/") + ".py" for name in names - {"geoseg"}}

@@ -106,7 +106,7 @@ def ablate(
     plan = AblationPlan(resolve_rows(settings), seeds, options | {"precision": precision} | _given(bands), sweep)
     parts, folder = split_once(dataset, split), Path(output)
     require_makeable(folder)
-    scenes = open_scenes(parts, dataset.legend, bands)["train"]
+    scenes = open_scenes(parts, dataset.legend, bands, plan.baseline.nodata)["train"]
     framing = resolve_framing(plan.baseline, scenes)[1]
     keep = frozenset(pair.stem for pair in (parts.test if keep_maps else parts.test[:SHOWN_SCENES]))
     tester = Tester(parts.test, dataset.legend, framing, keep, device, precision)

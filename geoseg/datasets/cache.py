@@ -175,7 +175,7 @@ def _identity(scene: Scene) -> dict[str, Any] | None:
     except OSError:
         return None
     files = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in sorted(stats.items())]
-    return {"files": files, "bands": list(scene.bands), "nodata_rule": scene.nodata_rule}
+    return {"files": files, "bands": list(scene.bands), "nodata_rule": str(scene.nodata_rule)}
 
 
 def _identity_of_labels(labels: AnyLabels) -> dict[str, Any] | None:

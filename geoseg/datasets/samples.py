@@ -18,7 +18,7 @@ from geoseg.prediction.plan import scaled
 from geoseg.raster.bands import Band
 from geoseg.raster.labels import Flaws
 from geoseg.raster.resample import area, nearest
-from geoseg.raster.scene import ArrayScene, Scene, SceneLike
+from geoseg.raster.scene import AnyRule, ArrayScene, Scene, SceneLike
 from geoseg.raster.vector_labels import open_labels
 from geoseg.scaling import Bounds
 from geoseg.tiling import Lattice, blocks
@@ -66,9 +66,11 @@ class LabelledScene:
     Raises InputError where the two differ in size or georeference.
     """
 
-    def __init__(self, pair: Pair, legend: Legend, bands: Sequence[Band] | None = None) -> None:
+    def __init__(
+        self, pair: Pair, legend: Legend, bands: Sequence[Band] | None = None, nodata_rule: AnyRule = "all"
+    ) -> None:
         self.stem = pair.stem
-        self.image = Scene(pair.image, bands)
+        self.image = Scene(pair.image, bands, nodata_rule)
         self.image.require_spectral()
         self.labels = open_labels(pair.labels, legend, self.image, pair.field)
         self.grid = self.image.grid

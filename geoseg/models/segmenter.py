@@ -163,7 +163,8 @@ class Segmenter(nn.Module):
         image = self.normalisation(tiles)
         height, width = image.shape[-2:]
         beyond = (0, -width % self.network.stride, 0, -height % self.network.stride)
-        if any(beyond):
+        # In an exported graph sides are no numbers yet; a padding of 0 changes nothing.
+        if torch.compiler.is_exporting() or any(beyond):
             image = F.pad(image, beyond, mode="replicate")
         dtype = next(self.network.parameters(), image).dtype
         return self.network(image.to(dtype, memory_format=torch.channels_last))[..., :height, :width]

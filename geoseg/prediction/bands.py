@@ -10,7 +10,7 @@ from geoseg.errors import InputError
 from geoseg.models.segmenter import SegmenterConfig
 from geoseg.raster.bands import Band, listed, same_name
 from geoseg.raster.mosaic import MosaicScene
-from geoseg.raster.scene import NodataRule, Scene
+from geoseg.raster.scene import AnyRule, Scene
 from geoseg.raster.stack import StackScene
 from geoseg.source import Source
 
@@ -21,7 +21,7 @@ def open_file(
     file: str | Path | Source,
     config: SegmenterConfig,
     wanted: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
 ) -> Scene:
     """A raster file with the bands that are wanted, or else those of the model.
 
@@ -43,7 +43,7 @@ def open_stack(
     files: Sequence[str | Path | Source],
     config: SegmenterConfig,
     wanted: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
 ) -> StackScene:
     """Files of one band each, as ``open_file`` finds bands; no more than the model takes are in its order."""
     if wanted is None:
@@ -57,7 +57,7 @@ def open_mosaic(
     files: Sequence[str | Path | Source],
     config: SegmenterConfig,
     wanted: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
 ) -> MosaicScene:
     """Files of many places as one scene, with the bands that ``open_file`` finds in the first."""
     with open_file(files[0], config, wanted, nodata_rule) as first, Scene(files[0]) as whole:

@@ -43,7 +43,7 @@ from geoseg.raster.coarse import source_of
 from geoseg.raster.interest import AreaOfInterest
 from geoseg.raster.opening import DRIVERS
 from geoseg.raster.quicklook import write_quicklook
-from geoseg.raster.scene import ArrayScene, NodataRule, Scene, SceneLike, reader_count
+from geoseg.raster.scene import AnyRule, ArrayScene, Scene, SceneLike, reader_count
 from geoseg.raster.scores import score_band_names
 from geoseg.raster.sieve import MappingUnit, Sieve
 from geoseg.raster.writer import ClassRasterWriter, RasterWriter, ScoreRasterWriter, require_writable
@@ -157,7 +157,7 @@ def predict(
     output: str | Path | None = None,
     *,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     scores: Scores = "none",
     scores_output: str | Path | None = None,
     cog: bool = False,
@@ -177,7 +177,8 @@ def predict(
         output: the GeoTIFF to write, on the scene's own grid; None keeps the codes in memory.
         bands: of a raster file, numbers from 1 or names; None takes those the model was trained on, as open_file
             (geoseg.prediction.bands) explains. Arrays and Scenes are taken as they are.
-        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is.
+        nodata_rule: of a raster file, "all" makes a pixel invalid where all bands are nodata, "any" where one is;
+            "all 0" counts 0 as nodata, too.
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
@@ -224,7 +225,7 @@ def predict_strips(
     model: str | Path | Segmenter,
     *,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     **options: Any,
 ) -> Iterator[ShardResult]:
     """The finished strips of a map, one after the other, for those who write elsewhere.
@@ -248,7 +249,7 @@ def planned(
     scene: AnyScene,
     model: str | Path | Segmenter,
     bands: Sequence[Band] | None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     *,
     mosaic: bool = False,
     stack: bool = False,
@@ -465,7 +466,7 @@ def open_scene(
     scene: AnyScene,
     config: SegmenterConfig,
     bands: Sequence[Band] | None = None,
-    nodata_rule: NodataRule = "all",
+    nodata_rule: AnyRule = "all",
     mosaic: bool = False,
     stack: bool = False,
 ) -> SceneLike:

@@ -15,8 +15,9 @@ from affine import Affine
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.raster.bands import ALPHA, Band, same_name
+from geoseg.raster.nodata import NodataRule
 from geoseg.raster.resample import area
-from geoseg.raster.scene import NodataRule, Scene, SceneLike, window_in
+from geoseg.raster.scene import AnyRule, Scene, SceneLike, window_in
 from geoseg.source import Source
 
 COLOURS = {"red", "green", "blue"}
@@ -41,11 +42,11 @@ class MosaicScene(SceneLike):
     """
 
     def __init__(
-        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: AnyRule = "all"
     ) -> None:
         if not files:
             raise UsageError("a mosaic is made of one file at least")
-        self.sources, self.nodata_rule = tuple(map(Source.of, files)), nodata_rule
+        self.sources, self.nodata_rule = tuple(map(Source.of, files)), NodataRule.of(nodata_rule)
         self._local, self._lock, self._opened = threading.local(), threading.Lock(), set()
         with Scene(self.sources[0], bands, nodata_rule) as first:
             self.bands, self.dtype, self.block_shape = first.bands, first.dtype, first.block_shape
@@ -112,7 +113,7 @@ class MosaicScene(SceneLike):
         """What Scene.describe says of each file."""
         files = [self._scene(number).describe() for number in range(len(self.sources))]
         name = _named(files[0]["name"], len(files))
-        what = {"kind": "mosaic", "name": name, "bands": list(self.bands), "nodata_rule": self.nodata_rule}
+        what = {"kind": "mosaic", "name": name, "bands": list(self.bands), "nodata_rule": str(self.nodata_rule)}
         return what | {"files": files}
 
     def close(self) -> None:

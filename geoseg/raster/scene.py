@@ -19,6 +19,7 @@ from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
 from geoseg.raster.bands import ALPHA, Band, resolve_bands
 from geoseg.raster.identity import identity
+from geoseg.raster.nodata import NodataRule
 from geoseg.raster.opening import SEQUENTIAL_DRIVERS, WAITS, gdal_settings, open_raster, reading
 from geoseg.raster.resample import area
 from geoseg.raster.vsi import forget
@@ -26,11 +27,14 @@ from geoseg.source import IN_MEMORY, OpeningPolicy, Source
 
 log = logging.getLogger("geoseg")
 
-NodataRule = Literal["all", "any"]
 Read = TypeVar("Read")
 
 READERS, REMOTE_READERS = 4, 8
 """Threads that read a scene, at most: of a file of this machine no more than it has CPUs; on the network they wait."""
+
+
+AnyRule = NodataRule | Literal["all", "any"] | str
+"""A rule, or how it is written."""
 
 
 class SceneLike(Protocol):
@@ -89,20 +93,19 @@ class Scene(SceneLike):
     Args:
         source: a path, a URL, or a Source of either, which has a policy of what may be opened.
         bands: numbers from 1, or names: descriptions, else colours such as red; None takes every band but alpha.
-        nodata_rule: "all" makes a pixel invalid where all bands are nodata, "any" where one is.
+        nodata_rule: "all" makes a pixel invalid where all bands are nodata, "any" where one is; or a NodataRule, which
+            may name a value that the file does not declare.
 
     Raises InputError where the file is missing or no raster, or has not those bands.
     """
 
     def __init__(
-        self, source: str | Path | Source, bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+        self, source: str | Path | Source, bands: Sequence[Band] | None = None, nodata_rule: AnyRule = "all"
     ) -> None:
-        if nodata_rule not in ("all", "any"):
-            raise UsageError(f'the nodata rule is "all" or "any", got {nodata_rule!r}')
         self.source = Source.of(source)
         self.name, self.remote = str(self.source), self.source.remote
         self._looked_into = False
-        self.nodata_rule = nodata_rule
+        self.nodata_rule = NodataRule.of(nodata_rule)
         self._local = threading.local()
         self._handles: list[rasterio.DatasetReader] = []
         self._handles_lock = threading.Lock()
@@ -155,18 +158,21 @@ class Scene(SceneLike):
         """Read a window (default: the whole scene), resampled to ``shape`` by area means where that is given.
 
         Returns (C, H, W) pixels in the file's dtype, raw digital numbers, and (H, W) valid: True where there is data,
-        that is where the file's mask is not 0 (nodata, alpha, mask band) and every band is finite.
+        that is where the file's mask is not 0 (nodata, alpha, mask band), the nodata rule finds no value of its own and
+        every band is finite.
         Raises InputError where the file cannot be read there, UsageError where the window leaves the scene.
         """
         window = window_in(window, self)
         pixels, valid = self._read(window, lambda: (self._read_pixels(window), self._read_mask(window)))
+        if self.nodata_rule.value is not None:
+            valid &= self.nodata_rule.holds(pixels)
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(0)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
     def read_valid(self, window: Window) -> np.ndarray:
         """(H, W) bool: valid of a window, without its pixels where they do not decide it."""
-        if np.issubdtype(np.dtype(self.dtype), np.floating):
+        if np.issubdtype(np.dtype(self.dtype), np.floating) or self.nodata_rule.value is not None:
             return self.read(window)[1]
         window = window_in(window, self)
         return self._read(window, lambda: self._read_mask(window))
@@ -197,7 +203,7 @@ class Scene(SceneLike):
 
         Raises InputError where it is gone.
         """
-        source, chosen = self.source, {"bands": list(self.bands), "nodata_rule": self.nodata_rule}
+        source, chosen = self.source, {"bands": list(self.bands), "nodata_rule": str(self.nodata_rule)}
         if source.location.startswith(IN_MEMORY):
             return {"kind": "memory file", "name": self.name} | chosen
         record = {"kind": "file", "path": self.name, "name": self.name} | chosen
@@ -265,7 +271,7 @@ class Scene(SceneLike):
     def _read_mask(self, window: Window) -> np.ndarray:
         if self._always_valid:
             return np.ones(window.shape, bool)
-        if self.nodata_rule == "any":
+        if self.nodata_rule.which == "any":
             return (self._dataset().read_masks(list(self.bands), window=window.to_rasterio()) > 0).all(0)
         return self._dataset().dataset_mask(window=window.to_rasterio()) > 0
 

@@ -12,7 +12,7 @@ from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.raster.bands import Band, resolve_bands
 from geoseg.raster.resample import area
-from geoseg.raster.scene import NodataRule, Scene, SceneLike
+from geoseg.raster.scene import AnyRule, Scene, SceneLike
 from geoseg.source import Source
 
 MISPLACED = 0.1
@@ -35,7 +35,7 @@ class StackScene(SceneLike):
     """
 
     def __init__(
-        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: NodataRule = "all"
+        self, files: Sequence[str | Path | Source], bands: Sequence[Band] | None = None, nodata_rule: AnyRule = "all"
     ) -> None:
         if not files:
             raise UsageError("a stack needs files, one a band")
@@ -96,7 +96,7 @@ class StackScene(SceneLike):
             file.close()
 
 
-def _open(source: Source, nodata_rule: NodataRule) -> Scene:
+def _open(source: Source, nodata_rule: AnyRule) -> Scene:
     scene = Scene(source, nodata_rule=nodata_rule)
     if len(scene.bands) > 1:
         raise InputError(

@@ -43,7 +43,7 @@ def percentile_bounds(scene: SceneLike, percentiles: tuple[float, float]) -> Bou
     empty = (found == 0).all(0).mean()
     if empty > SUSPECT:
         what = f"{empty:.0%} of the pixels are 0 in all bands and count for the percentiles"
-        log.warning("%s: %s; if they hold no data, declare it: gdal_edit.py -a_nodata 0 FILE", scene.name, what)
+        log.warning("%s: %s; if they hold no data, say so: --nodata 0", scene.name, what)
     return tuple(parted(*np.percentile(band.astype(np.float64), percentiles)) for band in found)
 
 

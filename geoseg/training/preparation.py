@@ -62,7 +62,7 @@ def prepare(
     Raises InputError, ModelError, UsageError.
     """
     torch_device = resolve_device(device)
-    scenes = open_scenes(split, dataset.legend, bands)
+    scenes = open_scenes(split, dataset.legend, bands, settings.nodata)
     say_of_features(dataset, [*scenes["train"], *scenes["val"]])
     settings, framing = resolve_framing(settings, scenes["train"])
     # Before the long look through the scenes: these fail where weights or classes are missing or a name is wrong.

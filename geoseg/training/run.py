@@ -54,12 +54,12 @@ class Run:
         """The config of the last saved model; None where no epoch was finished."""
         return read_model_file(self.last)[0]["config"] if self.last.is_file() else None
 
-    def write_config(self, record: Mapping[str, Any]) -> None:
-        """config.toml, the first file of a run: what was asked for and what was decided, one value a line."""
+    def write_config(self, asked: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
+        """config.toml, the first file of a run: what was asked for, as ``geoseg train --config`` takes it again, and
+        what was decided, one value a line."""
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        lines = [f"{key} = {_toml(value)}" for key, value in record.items() if value is not None]
-        self._write(CONFIG_FILE, "\n".join(lines) + "\n")
+        self._write(CONFIG_FILE, f"{_table('train', asked)}\n{_table('decided', decided)}")
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """history.csv: one row an epoch."""
@@ -109,6 +109,11 @@ def _free_folder(name: str) -> Path:
     return folder
 
 
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    return "\n".join([f"[{name}]", *lines]) + "\n"
+
+
 def _toml(value: Any) -> str:
-    # TOML's strings, numbers, booleans and arrays of them are written as JSON's.
-    return json.dumps(value)
+    # TOML's strings, numbers, booleans and arrays of them are written as JSON's, but for pairs of surrogates and DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

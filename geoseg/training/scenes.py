@@ -9,15 +9,24 @@ from geoseg.datasets.splits import Split
 from geoseg.errors import InputError
 from geoseg.legend import Legend
 from geoseg.raster.bands import Band, same_name
+from geoseg.raster.nodata import NodataRule
 from geoseg.raster.scene import Scene
 
+PARTS = "train", "val"
 
-def open_scenes(split: Split, legend: Legend, bands: Sequence[Band] | None) -> dict[str, list[LabelledScene]]:
+
+def open_scenes(
+    split: Split, legend: Legend, bands: Sequence[Band] | None, nodata: float | None = None
+) -> dict[str, list[LabelledScene]]:
     """The scenes of the parts "train" and "val": on their labels' grids, and all of one number of bands and one dtype.
+
+    Args:
+        nodata: raw digital number that means no data where all bands hold it, beside what the files declare.
 
     Raises InputError.
     """
-    scenes = {part: [LabelledScene(pair, legend, bands) for pair in getattr(split, part)] for part in ("train", "val")}
+    rule = NodataRule(value=nodata)
+    scenes = {part: [LabelledScene(pair, legend, bands, rule) for pair in getattr(split, part)] for part in PARTS}
     first = scenes["train"][0].image
     for scene in (*scenes["train"], *scenes["val"]):
         _require_alike(first, scene.image)

@@ -66,6 +66,8 @@ class TrainingSettings:
     """Side in pixels as the network sees it; None takes the window, or for whole scenes 1024 but never enlarges."""
     gsd: float | None = None
     """Ground resolution in metres per pixel of scenes whose files tell none."""
+    nodata: float | None = None
+    """Raw digital number that means no data where all bands hold it, beside what the files declare."""
     split: str | None = None
     """As datasets.splits.resolve_split explains."""
     augment: bool = False
@@ -205,9 +207,9 @@ PRESETS: dict[str, TrainingSettings] = {
 }
 """geoseg's own recipes by name; docs/training.md gives the reason of each value."""
 
-FREE = ("seed", "split", "gsd", "compile")
-"""What may differ without a setting losing its name: the paper has one seed, its split and resolution are of its data,
-and a compiled network is the same."""
+FREE = ("seed", "split", "gsd", "nodata", "compile")
+"""What may differ without a setting losing its name: the paper has one seed, its split, resolution and nodata are of
+its data, and a compiled network is the same."""
 
 
 def resolve_settings(

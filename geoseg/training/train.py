@@ -18,12 +18,12 @@ from geoseg.models.segmenter import Segmenter, SegmenterConfig
 from geoseg.models.storage import load
 from geoseg.raster.bands import Band
 from geoseg.raster.features import LabelField
-from geoseg.source import Source
+from geoseg.source import OpeningPolicy, Source
 from geoseg.training.checkpoint import Progress
 from geoseg.training.preparation import prepare
 from geoseg.training.processes import Processes, joined, require_even_batches
 from geoseg.training.run import Run
-from geoseg.training.settings import TrainingSettings, resolve_settings
+from geoseg.training.settings import PRESETS, SETTINGS, TrainingSettings, resolve_settings
 from geoseg.training.start import like_the_model
 
 log = logging.getLogger("geoseg")
@@ -76,6 +76,7 @@ def train(
     SIGINT or SIGTERM, when the step in progress is made and kept.
     """
     field = LabelField.asked(label_field, label_layer)
+    asked = asked_beside(data, legend, bands, device, precision, cache, field)
     resumption = resume_command(data, legend, bands, device, precision, cache, field)
     with joined(device) as (processes, device):
         root, said = resolve_data(data) if processes.first else (Source.of(data or "."), "")
@@ -101,7 +102,7 @@ def train(
         trainer = prepare(dataset, split, settings, bands, device, precision, progress, cache, processes, begun)
         state = trainer.restore(run) if run.last.is_file() else Progress()
         if processes.first:
-            run.write_config(trainer.record())
+            run.write_config(asked | settings_asked(trainer.settings), trainer.decided())
         trainer.fit(run, state, progress and processes.first, f"{resumption} -o {shlex.quote(str(run.folder))}")
         processes.wait()
         return load(run.model, resolve_device(device))
@@ -111,6 +112,40 @@ def create_run(folder: str | Path | None, name: str, processes: Processes) -> Ru
     """A run to begin, in the folder that the first process finds."""
     found = str(Run.create(folder, name).folder) if processes.first else ""
     return Run(Path(processes.agree(found)))
+
+
+def asked_beside(
+    data: str | Path | Source | None,
+    legend: Any,
+    bands: Sequence[Band] | None,
+    device: str,
+    precision: str,
+    cache: str | Path | None,
+    field: LabelField | None,
+) -> dict[str, Any]:
+    """The options of the command, beside its settings, as a run's config.toml has them."""
+    policy = OpeningPolicy() if data is None else Source.of(data).policy
+    return {
+        "data": None if data is None else str(data),
+        "allow_external": policy.external or None,
+        "allow_archives": policy.archives or None,
+        "allow_large": policy.large or None,
+        "allow_driver": list(policy.drivers) or None,
+        "legend": str(legend) if isinstance(legend, str | Path) else None,
+        "label_field": field and field.name,
+        "label_layer": field and field.layer,
+        "bands": None if bands is None else list(bands),
+        "device": device,
+        "precision": precision,
+        "cache": None if cache is None else str(cache),
+    }
+
+
+def settings_asked(settings: TrainingSettings) -> dict[str, Any]:
+    """All settings as options: the name as that of a setting or of a preset, where it is one."""
+    name = settings.setting
+    named = {"preset": name} if name in PRESETS else {"setting": name} if name in SETTINGS else {}
+    return named | {key: value for key, value in settings.to_dict().items() if key != "setting"}
 
 
 def resume_command(

@@ -122,12 +122,13 @@ class Trainer:
             self._remember_tau(state.best.get("prior_tau"))
         return state
 
-    def record(self) -> dict[str, Any]:
-        """What was asked for and decided, for config.toml."""
+    def decided(self) -> dict[str, Any]:
+        """What became of it here, for config.toml."""
         config = self.segmenter.config
-        decided = {"window": config.window, "size": config.size, "precision": self.precision, "bands": config.bands}
-        where = {"device": str(self.segmenter.device), "geoseg": geoseg.__version__}
-        return self.settings.to_dict() | decided | where | {"data": config.provenance["data"]["folder"]}
+        decided = {"setting": self.settings.setting, "window": config.window, "size": config.size}
+        decided |= {"band_numbers": list(config.band_numbers), "band_names": list(config.band_names)}
+        where = {"precision": self.precision, "device": str(self.segmenter.device), "geoseg": geoseg.__version__}
+        return decided | where | {"data": config.provenance["data"]["folder"]}
 
     def _is_out_of_patience(self, state: Progress) -> bool:
         patience = self.settings.patience

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from rasterio.rpc import RPC
 
 from geoseg.errors import InputError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint, Window
+from geoseg.raster.described import open_described
+from geoseg.raster.nodata import NodataRule
 from geoseg.raster.resample import area
 from geoseg.raster.scene import ArrayScene, Scene
 
@@ -144,6 +147,25 @@ def test_the_any_rule_looks_at_the_bands_in_use(make_raster: MakeRaster) -> None
         assert invalid_at(scene.read()[1]) == [[0, 0], [2, 4]]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("which", ["all", "any"])
+def test_a_value_that_was_never_declared_is_no_data(make_raster: MakeRaster, which: str, dtype: str) -> None:
+    pixels = numbered(3, 5, 7).astype(dtype)
+    pixels[:, 1, 2], pixels[0, 2, 3], pixels[:, 3, 3] = 9, 9, 8
+    path = make_raster(pixels, nodata=8)
+    with Scene(path, nodata_rule=NodataRule(which, 9)) as scene, Scene(path, nodata_rule=which) as plain:
+        read, valid = scene.read()
+        assert np.array_equal(read, pixels) and np.array_equal(scene.read_valid(scene.grid.window), valid)
+        gone = plain.read()[1] & ~valid
+        missing = (pixels == 9).any(0) if which == "any" else (pixels == 9).all(0)
+        assert np.array_equal(gone, missing & plain.read()[1]) and gone[1, 2] and not valid[3, 3]
+        assert gone[2, 3] == (which == "any")
+        for copy in (pickle.loads(pickle.dumps(scene)), open_described(json.loads(json.dumps(scene.describe())))):
+            assert np.array_equal(copy.read()[1], valid)
+    with pytest.raises(UsageError, match="is no data anyway"):
+        NodataRule(which, float("nan"))
+
+
 def test_another_nodata_rule_is_refused(make_raster: MakeRaster) -> None:
     with pytest.raises(UsageError, match="some"):
         Scene(make_raster(), nodata_rule="some")
@@ -242,7 +264,12 @@ def test_a_scene_is_picklable(make_raster: MakeRaster) -> None:
     with Scene(path, bands=(3, 2), nodata_rule="any") as scene:
         scene.read()
         copy = pickle.loads(pickle.dumps(scene))
-        assert (copy.name, copy.bands, copy.nodata_rule, copy.grid) == (str(path), (3, 2), "any", scene.grid)
+        assert (copy.name, copy.bands, copy.nodata_rule, copy.grid) == (
+            str(path),
+            (3, 2),
+            NodataRule("any"),
+            scene.grid,
+        )
         for mine, theirs in zip(scene.read(), copy.read(), strict=True):
             assert np.array_equal(mine, theirs)
 

@@ -87,7 +87,7 @@ def test_pixels_that_look_like_undeclared_nodata_are_told_of(caplog):
     pixels[:, :10] = 0
     with caplog.at_level(logging.WARNING, "geoseg"):
         assert percentile_bounds(ArrayScene(pixels, name="b4.tif"), (2, 98)) == ((0.0, 9.0),) * 2
-    assert "b4.tif: 25% of the pixels are 0 in all bands" in caplog.text and "gdal_edit.py -a_nodata 0" in caplog.text
+    assert "b4.tif: 25% of the pixels are 0 in all bands" in caplog.text and "--nodata 0" in caplog.text
     caplog.clear()
     percentile_bounds(ArrayScene(pixels, pixels[0] > 0), (2, 98))
     assert not caplog.text

@@ -114,7 +114,7 @@ def test_what_a_dtype_is_scaled_by_unless_told_otherwise(make_data, tmp_path, ca
         assert (said in caplog.text) == (expected == "statistics")
         assert config.provenance["settings"]["scaling"] is None
     record = tomllib.loads((tmp_path / "float32/run/config.toml").read_text())
-    assert "scaling" not in record
+    assert "scaling" not in record["train"]
 
 
 def test_statistics_are_those_of_the_training_pixels(make_data, tmp_path):

@@ -22,7 +22,7 @@ def here(tmp_path, monkeypatch):
 
 def begin(folder: str) -> Run:
     run = Run.create(folder, "")
-    run.write_config({})
+    run.write_config({}, {})
     return run
 
 
@@ -37,14 +37,14 @@ def finish(folder: str, time_ns: int) -> Path:
 def test_default_folders_are_numbered():
     for expected in ("runs/focal", "runs/focal-2", "runs/focal-3"):
         run = Run.create(None, "focal")
-        run.write_config({})
+        run.write_config({}, {})
         assert str(run.folder) == expected
 
 
 def test_the_folder_is_made_with_its_first_file():
     run = Run.create("deep/mine", "")
     assert not run.folder.exists()
-    run.write_config({})
+    run.write_config({}, {})
     assert [path.name for path in run.folder.iterdir()] == ["config.toml"]
 
 
@@ -81,8 +81,9 @@ def test_reopen_needs_a_run_to_go_on_with():
 def test_config_is_toml():
     record = {"name": 'a "quoted" \\ name é', "lr": 1e-4, "tiny": 1e-20, "seed": 3, "flag": True, "bands": [1, 2]}
     run = Run.create("mine", "")
-    run.write_config(record | {"none": None})
-    assert tomllib.loads((run.folder / "config.toml").read_text("utf-8")) == record
+    record |= {"emoji": "\U0001f6f0", "control": "a\x01\x7f\n"}
+    run.write_config(record | {"none": None}, {"size": 64})
+    assert tomllib.loads((run.folder / "config.toml").read_text("utf-8")) == {"train": record, "decided": {"size": 64}}
 
 
 def test_history_is_a_table():

@@ -334,8 +334,12 @@ def test_a_run_folder_tells_all(whole_run, sample_folder):
     names = {"model.safetensors", "last.safetensors", "history.csv", "config.toml", "report.json", "curves.png"}
     assert {path.name for path in whole_run.iterdir()} == names
     config = tomllib.loads((whole_run / "config.toml").read_text())
-    expected = {"setting": "custom", "seed": 0, "lr": 1e-2, "window": 64, "size": 32, "data": "sample"}
-    assert {key: config[key] for key in expected} == expected
+    expected = {"seed": 0, "lr": 1e-2, "size": 32, "data": str(sample_folder), "device": "cpu"}
+    assert {key: config["train"][key] for key in expected} == expected
+    expected = {"setting": "custom", "window": 64, "size": 32, "data": "sample", "band_numbers": [1, 2, 3]}
+    assert {key: config["decided"][key] for key in expected} == expected
+    # 64 px whole, not windows of 64 px.
+    assert not {"setting", "window", "bands"} & config["train"].keys()
     with open(whole_run / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "2"), ("2", "4"), ("3", "6")]
