@@ -198,8 +198,8 @@ def plan_scenes(
             seconds = estimate_seconds(plan, segmenter) * share
             grid = source_of(scene).grid
             # Each band once as parts and once as the map; a map whose small patches are merged in between, too.
-            bands = 2 * (1 + plan.written_scores) + bool(plan.least_patch)
-            disk = int(bands * math.prod(grid.shape) * share)
+            copies = 2 * (1 + plan.written_scores) + bool(plan.least_patch)
+            disk = int(copies * math.prod(grid.shape) * share)
             found.append(PlannedScene(scene.name, target, plan, grid, filled, seconds, disk))
     return found
 
