@@ -169,6 +169,10 @@ class FeatureWriter:
                 yield
         except WRITING_ERRORS as error:
             said = " ".join(str(error).split())
+            if "projection domain" in said:
+                raise UsageError(
+                    f"{self.path}: parts of the map have no longitude and latitude; write a .gpkg"
+                ) from error
             raise ResourceError(f"{self.path}: could not be written; is the disk full? ({said})") from error
 
 
