@@ -31,7 +31,8 @@ class AreaTally:
 
     A pixel's area is that of its cell (16 x 1024 pixels) divided by the cell's pixels. The cell's corners are taken to
     longitude and latitude; its area there follows from the radii of curvature in its middle (Snyder 1987, equations
-    4-19 and 4-20), to better than 1e-5. A cell with a corner beyond the Earth has none. A grid without a CRS or transform has counts only.
+    4-19 and 4-20), to better than 1e-5. A cell with a corner beyond the Earth has none. A grid without a CRS or
+    transform has counts only.
     """
 
     def __init__(self, grid: Grid) -> None:
