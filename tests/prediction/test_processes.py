@@ -177,7 +177,8 @@ from measure import peak_mib
 from geoseg.raster.scene import ArrayScene
 from geoseg_cli.heap import return_freed_memory
 
-return_freed_memory()
+# Shards are small here, and so are their blocks.
+return_freed_memory(1 << 20)
 network = segmenter(POINTWISE)
 options = {"window": 512, "size": 512, "overlap": 64, "shard_shape": (512, 1024), "precision": "fp32"}
 geoseg.predict(np.ones((3, 600, 600), np.uint8), network, sys.argv[2], overwrite=True, **options)
