@@ -96,9 +96,12 @@ from .heap import return_freed_memory
     metavar="top|margin|all FILE",
     help="Write scores too: the highest, its lead over the second, or one band a class.",
 )
+@options.min_area
+@options.min_pixels
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @click.option("--co", multiple=True, metavar="KEY=VALUE", help="Creation option of GDAL, such as COMPRESS=ZSTD.")
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@click.option("--qml", is_flag=True, help="Write the colours and names for QGIS beside the map, too.")
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside each map: MASK.json.")
 @options.datetime
 @options.opening
@@ -129,7 +132,7 @@ def predict(
     kind, scores_output = scores or ("none", None)
     given["nodata_rule"] = NodataRule(given["nodata_rule"], given.pop("nodata"))
     if dry_run:
-        planning = {key: value for key, value in given.items() if key not in ("cog", "stac", "datetime")}
+        planning = {key: value for key, value in given.items() if key not in ("cog", "qml", "stac", "datetime")}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return

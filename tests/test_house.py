@@ -31,7 +31,7 @@ def test_numbers_alone_need_no_torch() -> None:
 
 
 COMMANDS = "", "sample", "stats", "train", "ablate", "predict", "score", "compare", "design", "area", "import", "info"
-COMMANDS += "plot", "export", "stac", "doctor"
+COMMANDS += "plot", "vectorize", "restyle", "export", "stac", "doctor"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
