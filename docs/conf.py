@@ -38,6 +38,8 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 nb_execution_mode = os.environ.get("GEOSEG_NOTEBOOKS", "off")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
+# Warnings of other packages on the machine that builds.
+nb_output_stderr = "remove"
 
 nitpicky = True
 # Types of other packages, and geoseg's that are not exported, have no page here.
