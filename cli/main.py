@@ -26,11 +26,13 @@ from .info import info
 from .job import job
 from .plot import plot
 from .predict import predict
+from .restyle import restyle
 from .sample import sample
 from .score import score
 from .stac import stac
 from .stats import stats
 from .train import train
+from .vectorize import vectorize
 
 INTERRUPTED = 130
 
@@ -127,22 +129,8 @@ def cli(context: click.Context) -> None:
 
 
 COMMANDS = (
-    sample,
-    stats,
-    train,
-    ablate,
-    predict,
-    job,
-    score,
-    compare,
-    design,
-    area,
-    plot,
-    import_,
-    export,
-    stac,
-    info,
-    doctor,
+    *(sample, stats, train, ablate, predict, job, score, compare, design, area, plot, vectorize, restyle),
+    *(import_, export, stac, info, doctor),
 )
 for command in COMMANDS:
     cli.add_command(command if isinstance(command, click.Group) else configurable(command))

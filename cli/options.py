@@ -162,6 +162,16 @@ class Bounds(click.ParamType):
 
 PIXELS = click.IntRange(min=1)
 
+min_area = click.option(
+    "--min-area",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HA",
+    help="Merge patches of one class below so many hectares into their largest neighbour.",
+)
+min_pixels = click.option(
+    "--min-pixels", type=click.IntRange(min=2), metavar="N", help="The same, below so many pixels."
+)
+
 legend = click.option(
     "--legend",
     metavar="NAME|FILE",

@@ -33,9 +33,12 @@ from .heap import return_freed_memory
     metavar="top|margin|all FILE",
     help="Write scores too: the highest, its lead over the second, or one band a class.",
 )
+@options.min_area
+@options.min_pixels
 @click.option("--cog", is_flag=True, help="Write Cloud Optimised GeoTIFF.")
 @options.creation_options
 @click.option("--quicklook", type=click.Path(path_type=Path), metavar="FILE.png", help="A small picture of the map.")
+@click.option("--qml", is_flag=True, help="Write the colours and names for QGIS beside the map, too.")
 @click.option("--stac", is_flag=True, help="Write a STAC Item beside each map: MASK.json.")
 @options.datetime
 @options.opening
@@ -62,7 +65,8 @@ def predict(obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool,
     return_freed_memory()
     kind, scores_output = scores or ("none", None)
     if dry_run:
-        planning = {key: given[key] for key in given if key not in ("cog", "creation_options", "stac", "datetime")}
+        of_files = ("cog", "creation_options", "qml", "stac", "datetime")
+        planning = {key: value for key, value in given.items() if key not in of_files}
         plans = plan_scenes(scenes, output, model, scores=kind, **planning)
         click.echo(json.dumps([p.summary() for p in plans]) if as_json else "\n".join(p.describe() for p in plans))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,8 +34,12 @@ rst_prolog = ".. role:: extra\n   :class: extra\n"
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 
-# Notebooks are shown as they were saved: a build computes nothing.
-nb_execution_mode = "off"
+# Notebooks are saved without what they print and draw; `make docs` runs them.
+nb_execution_mode = os.environ.get("GEOSEG_NOTEBOOKS", "off")
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+# Warnings of other packages on the machine that builds.
+nb_output_stderr = "remove"
 
 nitpicky = True
 # Types of other packages, and geoseg's that are not exported, have no page here.

@@ -41,6 +41,18 @@ def require_place(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path.parent}: no right to write there")
 
 
+def is_alive(process: int) -> bool:
+    """True where a process of that number runs."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # Somebody else's.
+        return True
+    return True
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one process; it is made where it is missing. Raises OutputError where another one holds it."""

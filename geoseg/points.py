@@ -21,6 +21,7 @@ from geoseg.class_values import one_spelling
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file
 from geoseg.layers import read_layer
+from geoseg.qgis import write_layer_style
 
 LAYER = "points"
 """Name of the layer that is written."""
@@ -145,7 +146,7 @@ def write_points(
         else:
             _write_layer(points, whole, {"layer_metadata": dict(record or {})})
             if style is not None:
-                _write_style(whole, style)
+                write_layer_style(whole, LAYER, "labelling", style)
         replace_file(path, whole.read_bytes())
 
 
@@ -229,23 +230,4 @@ def _write_layer(points: SamplePoints, path: Path, options: Mapping[str, Any]) -
         geometry_type="Point",
         crs=points.crs.to_wkt() if points.crs else None,
         **options,
-    )
-
-
-def _write_style(path: Path, style: str) -> None:
-    """The table in which QGIS keeps styles in a GeoPackage; it takes the default one of a layer when it loads that."""
-    texts = {"f_table_catalog": "", "f_table_schema": "", "f_table_name": LAYER, "f_geometry_column": "geom"}
-    texts |= {"styleName": "labelling", "styleQML": style, "styleSLD": "", "description": "", "owner": "", "ui": ""}
-    columns = {name: np.array([value], object) for name, value in texts.items()} | {"useAsDefault": np.array([True])}
-    # QGIS has this column; no clock is written.
-    columns["update_time"] = np.array(["NaT"], "datetime64[ms]")
-    pyogrio.raw.write(
-        path,
-        None,
-        list(columns.values()),
-        list(columns),
-        layer="layer_styles",
-        driver="GPKG",
-        append=True,
-        layer_options={"FID": "id"},
     )

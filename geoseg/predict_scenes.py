@@ -197,7 +197,9 @@ def plan_scenes(
             share = filled / len(plan.lattice)
             seconds = estimate_seconds(plan, segmenter) * share
             grid = source_of(scene).grid
-            disk = int(2 * (1 + plan.written_scores) * math.prod(grid.shape) * share)
+            # Each band once as parts and once as the map; a map whose small patches are merged in between, too.
+            copies = 2 * (1 + plan.written_scores) + bool(plan.least_patch)
+            disk = int(copies * math.prod(grid.shape) * share)
             found.append(PlannedScene(scene.name, target, plan, grid, filled, seconds, disk))
     return found
 

@@ -31,7 +31,8 @@ def test_numbers_alone_need_no_torch() -> None:
 
 
 COMMANDS = "", "sample", "stats", "train", "ablate", "predict", "score", "compare", "design", "area", "import", "info"
-COMMANDS += "plot", "export", "stac", "doctor", "job", "job plan", "job run", "job status", "job merge"
+COMMANDS += "plot", "vectorize", "restyle", "export", "stac", "doctor"
+COMMANDS += "job", "job plan", "job run", "job status", "job merge"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -28,21 +28,18 @@ GROUPS = {
     "Map": ("prediction", "models", "jobs"),
     "Score": ("scoring", "confusion", "reporting"),
     "Figures": ("plotting",),
+    "Vectors and catalogues": ("vectorizing", "stac"),
     "Train": ("training", "datasets"),
     "Ablation": ("ablation",),
     "Rasters": ("raster", "source", "scaling", "grid"),
     "Classes and points": ("legend", "points"),
+    "This machine": ("doctor",),
 }
 """Headings of the list of names, and the modules or packages of geoseg whose names stand below each."""
 
 
-OPTIONAL = {"maps", "vectorize", "export", "plots", "configuration", "notebooks/*"}
-"""Entries of tables of contents that may be missing: Sphinx would warn of them."""
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_pages)
-    app.connect("source-read", leave_out_missing)
     app.connect("autodoc-process-docstring", list_parameters)
     app.connect("autodoc-process-signature", name_no_factories)
     return {"parallel_read_safe": True}
@@ -54,14 +51,6 @@ def write_pages(app: Sphinx) -> None:
     write_folder(docs / "reference/commands", command_pages(written))
     write_folder(docs / "reference/api", name_pages(written))
     copy_notebooks(docs.parent / "examples/notebooks", docs / "notebooks")
-
-
-def leave_out_missing(app: Sphinx, name: str, source: list[str]) -> None:
-    if name != "index":
-        return
-    docs = Path(app.srcdir)
-    missing = {entry for entry in OPTIONAL if not any(docs.glob(entry if "*" in entry else f"{entry}.md"))}
-    source[0] = "\n".join(line for line in source[0].split("\n") if line not in missing)
 
 
 def write_folder(folder: Path, pages: dict[str, str]) -> None:

@@ -174,8 +174,7 @@ def _merge_scene(
     in_order = sorted(status.parts, key=lambda part: part.window)
     if is_index(target):
         files = [(parts.raster(part.task), part.window) for part in in_order if part.sha256]
-        counts = status.result().counts
-        write_index(target, entry.grid, entry.legend, files, entry.tags, counts, overwrite)
+        write_index(target, entry.grid, entry.legend, files, entry.tags, status.result(), overwrite)
         return
     with (
         ClassRasterWriter(target, entry.grid, entry.legend, entry.tags, overwrite, cog=cog, options=options) as writer,

@@ -86,6 +86,11 @@ def _plan_scene(
         if not opened.grid.georeferenced and not opened.grid.gcps:
             log.info("%s: has no georeference, so the map has none", opened.name)
         with planned(opened, segmenter, None, **options) as (plan, scene, segmenter):
+            if plan.least_patch:
+                raise UsageError(
+                    "a task knows nothing of patches that go on in another part; leave the least area out, and give it "
+                    "to geoseg vectorize"
+                )
             plan, count = _with_shards(plan, part)
             _require_reopening(plan)
             return JobScene(stem, plan, source_of(scene).grid, segmenter.legend, provenance(plan, segmenter), count)

@@ -58,7 +58,7 @@ class SceneStatus:
             counts[list(part.counts)] += list(part.counts.values())
             if part.hectares:
                 hectares[list(part.hectares)] += list(part.hectares.values())
-        has_place = all(part.hectares is not None for part in self.parts)
+        has_place = any(part.hectares is not None for part in self.parts)
         entry = self.entry
         return Prediction(path, entry.grid, entry.legend, counts, entry.plan, hectares if has_place else None)
 

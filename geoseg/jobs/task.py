@@ -17,7 +17,6 @@ from geoseg.jobs.parts import Part, Parts, has_data, sha256_of
 from geoseg.prediction.native import native_results
 from geoseg.prediction.predict import Pending, require_unchanged
 from geoseg.prediction.shard import open_engine, open_planned, run_shards
-from geoseg.raster.areas import AreaTally
 from geoseg.raster.scene import SceneLike, reader_count
 from geoseg.raster.writer import ClassRasterWriter
 from geoseg.redaction import redact
@@ -62,31 +61,29 @@ def _compute(job: Job, task: Task, parts: Parts) -> Part:
     begun, entry = time.perf_counter(), job.scenes[task.scene]
     engine = open_engine(entry.plan)
     with _open_once(parts.folder, job.id, task.scene) as scene, parts.workplace() as folder:
-        draft, tally = folder / "part.tif", AreaTally(entry.grid)
+        draft = folder / "part.tif"
         with (
             ClassRasterWriter(draft, entry.grid[task.window], entry.legend, entry.tags) as writer,
             reader_threads(reader_count(scene)) as readers,
-            write_behind(lambda pending: _store(pending, scene, task, writer, tally)) as hand_over,
+            write_behind(lambda pending: _store(pending, scene, task, writer)) as hand_over,
             closing(run_shards(entry.plan, task.shards, scene, engine, readers)) as results,
         ):
             for pending in results:
                 hand_over(pending)
         require_unchanged(entry.plan, scene)
-        checksum = sha256_of(draft) if has_data(tally) else None
-        part = Part.of(task, tally, checksum, time.perf_counter() - begun)
+        checksum = sha256_of(draft) if has_data(writer.tally) else None
+        part = Part.of(task, writer.tally, checksum, time.perf_counter() - begun)
         parts.keep(part, draft)
         return part
 
 
-def _store(pending: Pending, scene: SceneLike, task: Task, writer: ClassRasterWriter, tally: AreaTally) -> None:
+def _store(pending: Pending, scene: SceneLike, task: Task, writer: ClassRasterWriter) -> None:
     for piece in native_results(pending(), scene):
         place = piece.window.relative_to(task.window)
         if piece.bands is None:
             writer.skip(place)
-            tally.skip(piece.window)
         else:
             writer.write(place, piece.codes)
-            tally.add(piece.window, piece.codes)
 
 
 @lru_cache(maxsize=2)

@@ -20,7 +20,9 @@ from geoseg.models.device import Precision, instruction_set, resolve_device, res
 from geoseg.models.inference import Engine, resolve_engine
 from geoseg.models.segmenter import Segmenter, SegmenterConfig, blank_tiles
 from geoseg.raster.coarse import MOST_READ
+from geoseg.raster.regions import SIDE
 from geoseg.raster.scene import READERS, SceneLike
+from geoseg.raster.sieve import MappingUnit
 from geoseg.raster.stretch import percentile_bounds
 from geoseg.scaling import Bounds, Scaling, as_bounds, same_numbers
 from geoseg.tiling import Lattice
@@ -33,6 +35,8 @@ SHARD_SHAPE = 1024, 12288
 """(height, width) in pixels of a shard. The width bounds the buffers; the height is what an interruption can lose."""
 MOST_ON_CUDA = 8
 """Tiles in one forward pass on a GPU, where they fit; on the CPU one at a time is as fast and takes least memory."""
+SIEVED = 64
+"""Bytes of work for each pixel of a tile in which patches are looked for."""
 Scores = Literal["none", "top", "margin", "all"]
 """What is written beside the classes: the highest score, its lead over the second, or every class's score."""
 LEAST_OVERLAP = 96
@@ -68,7 +72,8 @@ class Plan:
     block that is decided, 8 w w; and while a window is resampled 5 x 21 B w w, or 28 for 21 where a band has over 2
     bytes, or as many of the tile where that is larger; and where a coarse scene is read, 24 x 2^20 B b of its source
     and 12 x 2^20 (1 + written) to write. GDAL's cache (64 MiB) comes on top. None of it grows with the scene's height,
-    nor with its width above 12288 px.
+    nor with its width above 12288 px. Merging small patches, when all that is done and given back, takes SIEVED a pixel
+    of a tile of 1024 x 1024, 12 a pixel of a row of the map, and 100 a patch of it, whose number is not known here.
     """
 
     scene: Mapping[str, Any]
@@ -97,6 +102,10 @@ class Plan:
     """Those weights, one for each scored class."""
     stretch: Bounds = ()
     """The scene's own bounds of the scaling, one pair a band; empty where the scaling is the model's."""
+    min_area: float | None = None
+    """Hectares below which a patch of the finished map becomes part of its largest neighbour; None for no such rule."""
+    min_pixels: int | None = None
+    """Likewise in pixels of the map. At most one of the two is given."""
 
     @cached_property
     def shards(self) -> list[Window]:
@@ -140,6 +149,11 @@ class Plan:
         return {"none": 0, "top": 1, "margin": 1, "all": self.classes}[self.scores]
 
     @property
+    def least_patch(self) -> MappingUnit | None:
+        """The least patch of the finished map, None where patches may be of any size."""
+        return MappingUnit.of(self.min_area, self.min_pixels)
+
+    @property
     def memory(self) -> int:
         """Bytes beside the network's own, by the formula above."""
         classes, pixel = self.classes, self.pixel_bytes + 1
@@ -154,7 +168,9 @@ class Plan:
         resampling = 5 * exact * bands * larger if self.tile_shape != self.window_shape else 0
         # Of a coarse scene pieces of its source are read, and written in its stead.
         coarse = 6 * READERS * MOST_READ * self.pixel_bytes + 3 * (1 + self.written_scores) * 2048**2
-        return int(strips + rows + waiting + scores + resampling + (coarse if "factor" in self.scene else 0))
+        computing = strips + rows + waiting + scores + resampling + (coarse if "factor" in self.scene else 0)
+        merging = SIEVED * SIDE**2 + 12 * self.lattice.shape[1] if self.least_patch else 0
+        return int(max(computing, merging))
 
     def to_json(self) -> str:
         """The plan as a JSON document; ``from_json`` reads it back, equal."""
@@ -193,6 +209,8 @@ def make_plan(
     tta: bool = False,
     prior_correction: float | str | None = None,
     stretch: Bounds | None = None,
+    min_area: float | None = None,
+    min_pixels: int | None = None,
 ) -> Plan:
     """Decide a prediction.
 
@@ -206,9 +224,11 @@ def make_plan(
         prior_correction: the power tau, "auto" for the one that validation found, None for no correction. See
             resolve_prior.
         stretch: what become 0 and 1 where the model scales each raster by itself; None looks it up in the scene.
+        min_area, min_pixels: hectares, or pixels, below which a patch of the finished map becomes part of its largest
+            neighbour, as Sieve explains; None for neither leaves patches of any size.
 
-    Raises InputError where the scene does not fit the model, ModelError where the model lacks what is asked for,
-    UsageError where the numbers contradict each other.
+    Raises InputError where the scene does not fit the model or has no areas to compare with, ModelError where the model
+    lacks what is asked for, UsageError where the numbers contradict each other.
     """
     config = segmenter.config
     require_fit(scene, config)
@@ -227,6 +247,8 @@ def make_plan(
         resolve_engine(engine, segmenter, torch_device),
     )
     tau, weights = resolve_prior(prior_correction, config)
+    if unit := MappingUnit.of(min_area, min_pixels):
+        unit.require_place(scene.grid, scene.name)
     return Plan(
         scene.describe(),
         model_identity(segmenter),
@@ -241,6 +263,8 @@ def make_plan(
         prior_tau=tau,
         prior_weights=weights,
         stretch=resolve_stretch(scene, config, stretch),
+        min_area=min_area,
+        min_pixels=min_pixels,
     )
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 import geoseg
 from geoseg.ahead import reader_threads, write_behind
 from geoseg.errors import InputError, UsageError
+from geoseg.files import replace_file, require_place
 from geoseg.grid import Grid
 from geoseg.legend import NODATA, Legend
 from geoseg.models.device import resolve_device
@@ -34,6 +35,7 @@ from geoseg.prediction.journal import Journal
 from geoseg.prediction.native import native_results
 from geoseg.prediction.plan import Plan, Scores, make_plan, require_fit, resolve_stretch, with_half_the_batch
 from geoseg.prediction.shard import ShardResult, engine_of, run_shards
+from geoseg.qgis import class_raster_style, qml_path
 from geoseg.raster.areas import AreaTally
 from geoseg.raster.bands import Band
 from geoseg.raster.clipped import clipped
@@ -44,14 +46,17 @@ from geoseg.raster.quicklook import write_quicklook
 from geoseg.raster.resample import nearest
 from geoseg.raster.scene import THUMBNAIL, AnyRule, ArrayScene, Scene, SceneLike, place_of, reader_count
 from geoseg.raster.scores import score_band_names
-from geoseg.raster.writer import ClassRasterWriter, ScoreRasterWriter, require_writable
+from geoseg.raster.sieve import MappingUnit, Sieve
+from geoseg.raster.writer import ClassRasterWriter, RasterWriter, ScoreRasterWriter, require_writable
 from geoseg.reporting.markup import Markup
 from geoseg.reporting.notebook import facts, frame, never_failing, table
 from geoseg.source import OpeningPolicy, Source
-from geoseg.tiling import fitting
+from geoseg.tiling import blocks, fitting
 
 log = logging.getLogger("geoseg")
 
+TALLIED = 1024
+"""Side in pixels of the windows in which a map in memory is counted."""
 Pending = Callable[[], ShardResult]
 AnyFile = str | Path | Source
 AnyScene = AnyFile | Sequence[AnyFile] | np.ndarray | rasterio.DatasetReader | SceneLike
@@ -175,6 +180,7 @@ def predict(
     scores_output: str | Path | None = None,
     cog: bool = False,
     creation_options: Mapping[str, str] | None = None,
+    qml: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
@@ -194,6 +200,7 @@ def predict(
         scores, scores_output: what is kept beside the classes ("top", "margin" or "all"), and the GeoTIFF it goes to.
         cog: write Cloud Optimised GeoTIFFs.
         creation_options: of GDAL's driver, such as {"COMPRESS": "ZSTD"}.
+        qml: write a style for QGIS beside the map, which it applies when it opens that.
         resume: go on with what an earlier run of the same plan finished.
         overwrite: replace files that exist.
         progress: show a bar on stderr.
@@ -207,6 +214,8 @@ def predict(
               scene that tells none;
             - ``mosaic``: the scene is several files that make one; ``stack``: it is several files of one band each;
             - ``tta``: see each tile in eight rotations and reflections; ``prior_correction``: the power tau or "auto";
+            - ``min_area``: hectares, or ``min_pixels``, below which a patch of the map becomes part of its largest
+              neighbour (scores stay those of the pixels);
             - ``device``, ``precision``, ``engine``, ``batch_size``: as ``geoseg predict --help`` explains them;
             - ``shard_shape`` and ``stretch``, as make_plan (geoseg.prediction.plan) explains them.
 
@@ -214,15 +223,15 @@ def predict(
     """
     files = None
     if output is not None:
-        files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite)
+        files = Files(Path(output), scores_output and Path(scores_output), cog, creation_options or {}, overwrite, qml)
         # A run stopped between putting the map in its place and forgetting its parts has written what is there.
         files.check(replacing=resume)
         for file in source_files(scene):
             require_other_file(file, files.output)
         if (scores == "none") != (scores_output is None):
             raise UsageError("scores need both what to write and the file to write it to")
-    elif resume or cog or creation_options or scores_output:
-        raise UsageError("resume, cog, creation options and a scores output need an output file")
+    elif resume or cog or creation_options or scores_output or qml:
+        raise UsageError("resume, cog, creation options, a style and a scores output need an output file")
     with planned(scene, model, bands, nodata_rule, scores=scores, **options) as (plan, opened, segmenter):
         if files is None:
             return _into_memory(plan, opened, segmenter, progress)
@@ -246,6 +255,8 @@ def predict_strips(
     Raises InputError, ModelError, ResourceError, UsageError.
     """
     with planned(scene, model, bands, nodata_rule, **options) as (plan, opened, segmenter):
+        if plan.least_patch:
+            raise UsageError("small patches are merged when the map is whole; predict into a file or an array")
         with closing(_results(plan, opened, segmenter)) as results:
             for _, pending in results:
                 yield from native_results(pending(), opened)
@@ -308,26 +319,49 @@ class Files:
     cog: bool
     options: Mapping[str, str]
     overwrite: bool
+    qml: bool = False
+    """Whether a style for QGIS is written beside the map."""
 
     def check(self, replacing: bool) -> None:
         """Raise OutputError or UsageError unless all files can be written."""
         for path in filter(None, (self.output, self.scores)):
             require_writable(path, self.overwrite or replacing)
+        if self.qml:
+            require_place(qml_path(self.output), self.overwrite or replacing)
         if self.scores and self.scores.absolute() == self.output.absolute():
             raise UsageError(f"{self.scores}: is the map itself; give the scores another name")
 
 
 def _into_memory(plan: Plan, scene: SceneLike, segmenter: Segmenter, progress: bool) -> Prediction:
     grid = source_of(scene).grid
-    bands, tally = np.full((1 + plan.written_scores, *grid.shape), NODATA, np.uint8), AreaTally(grid)
+    bands = np.full((1 + plan.written_scores, *grid.shape), NODATA, np.uint8)
     with closing(_results(plan, scene, segmenter, progress=progress)) as results:
         for _, pending in results:
             for result in native_results(pending(), scene):
                 if result.bands is not None:
                     bands[:, *result.window.slices] = result.bands
-                tally.add(result.window, result.codes)
+    if plan.least_patch:
+        bands[0] = _sieved(bands[0], grid, plan.least_patch, scene.name)
+    tally = AreaTally(grid)
+    for window in blocks(grid.shape, TALLIED):
+        tally.add(window, bands[0][window.slices])
     scores = bands[1:] if plan.written_scores else None
     return Prediction(None, grid, segmenter.legend, tally.counts, plan, tally.hectares, None, bands[0], scores)
+
+
+def _sieved(codes: np.ndarray, grid: Grid, unit: MappingUnit, name: str) -> np.ndarray:
+    """(H, W) codes without patches below a unit."""
+    sieve = Sieve(lambda window: codes[window.slices], grid, unit)
+    _say(sieve, name)
+    smooth = np.empty_like(codes)
+    for window, some in sieve:
+        smooth[window.slices] = some
+    return smooth
+
+
+def _say(sieve: Sieve, name: str) -> None:
+    for note in sieve.notes(name):
+        log.info(note)
 
 
 def _into_files(
@@ -350,42 +384,65 @@ def _into_files(
 
 def _write(journal: Journal, scene: SceneLike, segmenter: Segmenter, files: Files, progress: bool) -> Prediction:
     plan, legend, grid = journal.plan, segmenter.legend, source_of(scene).grid
-    tally = AreaTally(grid)
     how = {"tags": provenance(plan, segmenter), "overwrite": files.overwrite or journal.complete, "cog": files.cog}
     with ExitStack() as stack:
-        writers: list[Any] = [ClassRasterWriter(files.output, grid, legend, **how, options=files.options)]
+        classes = stack.enter_context(ClassRasterWriter(files.output, grid, legend, **how, options=files.options))
+        writers: list[RasterWriter] = [classes]
         if files.scores:
             names = score_band_names(plan.scores, legend)
-            writers.append(ScoreRasterWriter(files.scores, grid, names, **how, options=files.options))
-        for writer in writers:
-            stack.enter_context(writer)
-
-        def store(item: tuple[bool, Pending]) -> None:
-            """Journal one shard if it is new, and write it."""
-            is_new, pending = item
-            result = pending()
-            if is_new:
-                journal.add(result)
-            for piece in native_results(result, scene):
-                write(piece)
-
-        def write(result: ShardResult) -> None:
-            if result.bands is None:
-                for keeper in (*writers, tally):
-                    keeper.skip(result.window)
-                return
-            tally.add(result.window, result.codes)
-            for writer, pixels in zip(writers, (result.codes, result.bands[1:]), strict=False):
-                writer.write(result.window, pixels)
-
-        with (
-            write_behind(store) as hand_over,
-            closing(_results(plan, scene, segmenter, journal, progress)) as results,
-        ):
-            for item in results:
-                hand_over(item)
-        require_unchanged(plan, scene)
+            scores = ScoreRasterWriter(files.scores, grid, names, **how, options=files.options)
+            writers.append(stack.enter_context(scores))
+        if plan.least_patch is None:
+            _write_shards(journal, scene, segmenter, writers, progress)
+        else:
+            raw = journal.folder / "raw.tif"
+            with RasterWriter(raw, grid, 1, overwrite=True, overviews=False) as raw_writer:
+                _write_shards(journal, scene, segmenter, [raw_writer, *writers[1:]], progress)
+            _write_sieved(raw, plan.least_patch, classes, scene.name)
+    if files.qml:
+        replace_file(qml_path(files.output), class_raster_style(legend).encode())
+    tally = classes.tally
     return Prediction(files.output, grid, legend, tally.counts, plan, tally.hectares, files.scores)
+
+
+def _write_shards(
+    journal: Journal, scene: SceneLike, segmenter: Segmenter, writers: Sequence[RasterWriter], progress: bool
+) -> None:
+    """Write the codes of all shards with the first of the writers, their scores with the second."""
+    plan = journal.plan
+
+    def store(item: tuple[bool, Pending]) -> None:
+        """Journal one shard if it is new, and write it."""
+        is_new, pending = item
+        result = pending()
+        if is_new:
+            journal.add(result)
+        for piece in native_results(result, scene):
+            write(piece)
+
+    def write(result: ShardResult) -> None:
+        if result.bands is None:
+            for writer in writers:
+                writer.skip(result.window)
+            return
+        for writer, pixels in zip(writers, (result.codes, result.bands[1:]), strict=False):
+            writer.write(result.window, pixels)
+
+    with (
+        write_behind(store) as hand_over,
+        closing(_results(plan, scene, segmenter, journal, progress)) as results,
+    ):
+        for item in results:
+            hand_over(item)
+    require_unchanged(plan, scene)
+
+
+def _write_sieved(raw: Path, unit: MappingUnit, writer: ClassRasterWriter, name: str) -> None:
+    """Write a whole map without its patches below a unit."""
+    with Scene(raw) as scene:
+        sieve = Sieve(lambda window: scene.read_values(window)[0], scene.grid, unit)
+        _say(sieve, name)
+        sieve.write_to(writer)
 
 
 def _results(
@@ -465,6 +522,7 @@ def provenance(plan: Plan, segmenter: Segmenter) -> dict[str, str]:
     settings |= {"tta": plan.tta, "prior_tau": plan.prior_tau} | ({"stretch": plan.stretch} if plan.stretch else {})
     trained = segmenter.config.provenance
     settings |= {key: plan.scene[key] for key in ("factor",) if key in plan.scene}
+    settings |= {key: value for key in ("min_area", "min_pixels") if (value := getattr(plan, key)) is not None}
     area = plan.scene.get("area") or plan.scene.get("source", {}).get("area")
     # Without its path, which is nobody's business.
     asked = {key: value for key, value in area.items() if key not in ("path", "wkb")} if area else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from rasterio.crs import CRS
@@ -31,7 +31,8 @@ class AreaTally:
 
     A pixel's area is that of its cell (16 x 1024 pixels) divided by the cell's pixels. The cell's corners are taken to
     longitude and latitude; its area there follows from the radii of curvature in its middle (Snyder 1987, equations
-    4-19 and 4-20), to better than 1e-5. A grid without a CRS or transform has counts only.
+    4-19 and 4-20), to better than 1e-5. A cell with a corner beyond the Earth has none. A grid without a CRS or
+    transform has counts only.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -122,8 +123,8 @@ class AreaTally:
 
 
 def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
-    """(..., R, C) square metres of the cells between (..., R + 1, C + 1) corners in degrees on WGS 84."""
-    turned = np.unwrap(np.unwrap(longitude, period=360, axis=-1), period=360, axis=-2)
+    """(..., R, C) square metres of the cells between (..., R + 1, C + 1) corners in degrees on WGS 84; NaN for those
+    with a corner that has no place."""
     corners = [(..., slice(None, -1), slice(None, -1)), (..., slice(None, -1), slice(1, None))]
     corners += [(..., slice(1, None), slice(1, None)), (..., slice(1, None), slice(None, -1))]
     phi = sum(latitude[corner] for corner in corners) / 4
@@ -132,7 +133,10 @@ def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
     meridian = SEMI_MAJOR * (1 - ECCENTRICITY_2) / flattening**1.5
     across = SEMI_MAJOR / np.sqrt(flattening)
     # dA = M N cos(phi) dphi dlambda: a plane of lambda and sin(phi) has true areas up to the slowly changing M N.
-    x = [np.radians(turned[corner]) for corner in corners]
+    # Each corner's longitude follows the one before by less than half a turn, whatever the antimeridian.
+    lambdas = [longitude[corner] for corner in corners]
+    steps = ((b - a + 180) % 360 - 180 for a, b in pairwise(lambdas))
+    x = [np.radians(turned) for turned in accumulate(steps, initial=lambdas[0])]
     y = [np.sin(np.radians(latitude[corner])) for corner in corners]
     # From the first corner: cells of a metre would be lost in the rounding of the coordinates' products.
     x, y = ([part - parts[0] for part in parts] for parts in (x, y))

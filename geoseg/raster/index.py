@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 from xml.sax.saxutils import escape, quoteattr
 
@@ -30,6 +31,16 @@ MOST_SOURCES = 20_000
 LOCATION = "location"
 """Field of a tile index with the names of the files."""
 
+
+class Found(Protocol):
+    """What an AreaTally, or a Prediction, knows of a map."""
+
+    counts: np.ndarray
+    """(256,) pixels of each code."""
+    hectares: np.ndarray | None
+    """(256,) true area of each code; None without a place on Earth."""
+
+
 PartFile = tuple[Path, Window]
 """A class raster of its own, and the pixels of the whole that it holds."""
 
@@ -48,7 +59,7 @@ def write_index(
     legend: Legend,
     parts: Sequence[PartFile],
     tags: Mapping[str, str],
-    counts: np.ndarray,
+    found: Found,
     overwrite: bool = False,
 ) -> None:
     """Write a .vrt or a .gti.gpkg that shows parts as one class raster; what no part holds is nodata.
@@ -57,29 +68,29 @@ def write_index(
     east and whose columns run south.
 
     Args:
-        counts: (256,) pixels of each code.
+        found: the pixels of each code, and their hectares.
 
     Raises OutputError, ResourceError, UsageError.
     """
     path = Path(path)
     require_place(path, overwrite)
     if path.name.lower().endswith(GTI):
-        _write_gti(path, grid, legend, parts, tags, counts)
+        _write_gti(path, grid, legend, parts, tags, found)
         return
     if len(parts) > MOST_SOURCES:
         raise UsageError(
             f"{path}: {len(parts)} parts are too many for a VRT; write a .gti.gpkg, which any number fits, or a .tif"
         )
-    replace_file(path, _vrt(path, grid, legend, parts, tags, counts).encode())
+    replace_file(path, _vrt(path, grid, legend, parts, tags, found).encode())
 
 
-def _vrt(path: Path, grid: Grid, legend: Legend, parts: Iterable[PartFile], tags: Mapping[str, str], counts) -> str:
+def _vrt(path: Path, grid: Grid, legend: Legend, parts: Iterable[PartFile], tags: Mapping[str, str], found) -> str:
     height, width = grid.shape
     sources = "".join(_source(path, file, window) for file, window in parts)
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">\n{_place(grid)}{_metadata(legend, tags)}'
         f'<VRTRasterBand dataType="Byte" band="1" blockXSize="{BLOCK}" blockYSize="{BLOCK}">\n'
-        f"{_band(legend, counts)}{sources}</VRTRasterBand>\n</VRTDataset>\n"
+        f"{_band(legend, found)}{sources}</VRTRasterBand>\n</VRTDataset>\n"
     )
 
 
@@ -123,14 +134,14 @@ def _items(values: Mapping[str, str]) -> str:
     return "".join(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(values.items()))
 
 
-def _band(legend: Legend, counts: np.ndarray) -> str:
+def _band(legend: Legend, found: Found) -> str:
     """Nodata, colours, names and the attribute table, as the .tif has them."""
     colours = colour_table(legend)
     entries = "".join(
         "<Entry c1={} c2={} c3={} c4={}/>".format(*(f'"{part}"' for part in colours.get(code, (0, 0, 0, 255))))
         for code in range(256)
     )
-    pam = class_names(legend, counts)
+    pam = class_names(legend, found)
     names = pam[pam.index('band="1">') + len('band="1">') : pam.index("</PAMRasterBand>")]
     return (
         f"<Description>class</Description><NoDataValue>{NODATA}</NoDataValue><ColorInterp>Palette</ColorInterp>\n"
@@ -144,7 +155,7 @@ def _write_gti(
     legend: Legend,
     parts: Sequence[PartFile],
     tags: Mapping[str, str],
-    counts: np.ndarray,
+    found: Found,
 ) -> None:
     place = grid.transform
     if not grid.georeferenced or grid.crs is None or place.b or place.d or place.a <= 0 or place.e >= 0:
@@ -158,7 +169,7 @@ def _write_gti(
     described = (
         f"<GDALTileIndexDataset><LocationField>{LOCATION}</LocationField>{extent}<BlockXSize>{BLOCK}</BlockXSize>"
         f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(legend, tags)}"
-        f'<Band band="1" dataType="Byte">{_band(legend, counts)}</Band></GDALTileIndexDataset>'
+        f'<Band band="1" dataType="Byte">{_band(legend, found)}</Band></GDALTileIndexDataset>'
     )
     draft = path.with_name(f".{uuid4().hex}{GTI}")
     try:

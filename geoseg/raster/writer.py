@@ -23,9 +23,10 @@ from rasterio.enums import Resampling
 import geoseg
 from geoseg.ahead import read_ahead, reader_threads
 from geoseg.errors import ResourceError, UsageError
-from geoseg.files import require_place
+from geoseg.files import is_alive, require_place
 from geoseg.grid import Grid, Window
-from geoseg.legend import NODATA, Legend, count_codes
+from geoseg.legend import NODATA, Legend
+from geoseg.raster.areas import AreaTally
 from geoseg.raster.labels import LEGEND_TAG
 from geoseg.raster.opening import gdal_settings, writing
 from geoseg.raster.scores import SCORE_STEPS
@@ -58,11 +59,14 @@ class RasterWriter:
         overwrite: replace an existing file.
         cog: make it a Cloud Optimised GeoTIFF.
         options: GDAL's creation options, as check_options explains.
+        overviews: False leaves them out.
 
     Raises OutputError, ResourceError (disk), UsageError (another ending, an option that is not the user's to set).
     """
 
     overview_resampling = Resampling.nearest
+    photometric = "MINISBLACK"
+    """Otherwise GDAL takes three or four bands for a picture, and the fourth for its alpha."""
 
     def __init__(
         self,
@@ -74,12 +78,14 @@ class RasterWriter:
         *,
         cog: bool = False,
         options: Mapping[str, str] | None = None,
+        overviews: bool = True,
     ) -> None:
         self.path = Path(path)
         self.grid, self.count, self.tags, self.overwrite, self.cog = grid, count, dict(tags or {}), overwrite, cog
         self.options = check_options(options or {}, cog)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial.tif")
-        self._factors = [2**level for level in range(1, 32) if max(grid.shape) / 2 ** (level - 1) > BLOCK]
+        self._partial = partial_path(self.path)
+        levels = range(1, 32) if overviews else ()
+        self._factors = [2**level for level in levels if max(grid.shape) / 2 ** (level - 1) > BLOCK]
         self._written: list[tuple[int, Window, int]] = []
         """Overview level (0 for the raster itself), place and checksum of what was written."""
         self._skipped = 0
@@ -91,7 +97,8 @@ class RasterWriter:
             with writing(str(self.path)):
                 self._require_room()
                 options = {"ZLEVEL": "1"} if self.cog else self.options
-                self._dataset = rasterio.open(self._partial, "w", **_profile(self.grid, self.count) | options)
+                profile = _profile(self.grid, self.count) | {"PHOTOMETRIC": self.photometric}
+                self._dataset = rasterio.open(self._partial, "w", **profile | options)
                 self._describe()
                 self._add_empty_overviews()
         except BaseException:
@@ -140,19 +147,7 @@ class RasterWriter:
             self._make_cog()
         self._verify()
         require_writable(self.path, self.overwrite)
-        sidecar, text = self._sidecar_path(self._partial), self._sidecar()
-        sidecar.unlink(missing_ok=True)
-        if text:
-            sidecar.write_text(text, encoding="utf-8")
-            _flush(sidecar)
-        _flush(self._partial)
-        # Left beside the new raster these would lend it the old one's class names, overviews and mask.
-        for ending in (".aux.xml", ".ovr", ".msk"):
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-        os.replace(self._partial, self.path)
-        if text:
-            os.replace(sidecar, self._sidecar_path(self.path))
-        _flush(self.path.parent)
+        put_in_place(self._partial, self._sidecar(), self.path)
 
     def _describe(self) -> None:
         dataset, grid = self._dataset, self.grid
@@ -240,10 +235,6 @@ class RasterWriter:
         """GDAL's PAM document for what a GeoTIFF has no place for; empty where there is nothing."""
         return ""
 
-    @staticmethod
-    def _sidecar_path(path: Path) -> Path:
-        return path.with_name(path.name + ".aux.xml")
-
     def _remove_partial(self) -> None:
         for ending in ("", ".aux.xml", ".plain", ".plain.aux.xml"):
             self._partial.with_name(self._partial.name + ending).unlink(missing_ok=True)
@@ -253,24 +244,29 @@ class ClassRasterWriter(RasterWriter):
     """Writes one band of a legend's codes: names, colours and codes of the legend; NODATA (255) is the nodata value."""
 
     overview_resampling = Resampling.mode
+    photometric = "PALETTE"
+    """Said from the start, so that the overviews have the colours, too."""
 
     def __init__(
         self, path: str | Path, grid: Grid, legend: Legend, tags: Mapping[str, str] | None = None, *args, **kwargs
     ) -> None:
         super().__init__(path, grid, 1, {LEGEND_TAG: json.dumps(legend.to_dict()), **(tags or {})}, *args, **kwargs)
-        self.legend = legend
-        self.counts = np.zeros(256, np.int64)
-        """(256,) pixels written of each code."""
+        self.legend, self.tally = legend, AreaTally(grid)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(256,) int64 pixels written of each code."""
+        return self.tally.counts
 
     def write(self, window: Window, pixels: np.ndarray) -> None:
         """Write (H, W) uint8 codes, as RasterWriter.write explains."""
         super().write(window, pixels)
-        self.counts += count_codes(pixels)
+        self.tally.add(window, pixels)
 
     def skip(self, window: Window) -> None:
         """Leave a window without data."""
         super().skip(window)
-        self.counts[NODATA] += window.height * window.width
+        self.tally.skip(window)
 
     def _describe(self) -> None:
         super()._describe()
@@ -278,7 +274,7 @@ class ClassRasterWriter(RasterWriter):
         self._dataset.set_band_description(1, "class")
 
     def _sidecar(self) -> str:
-        return class_names(self.legend, self.counts)
+        return class_names(self.legend, self.tally)
 
 
 class ScoreRasterWriter(RasterWriter):
@@ -321,23 +317,34 @@ def check_options(options: Mapping[str, str], cog: bool) -> dict[str, str]:
     return checked
 
 
+def partial_path(path: Path) -> Path:
+    """Where a raster is written until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial.tif")
+
+
+def put_in_place(partial: Path, sidecar_text: str, path: Path) -> None:
+    """Flush a finished raster to the disk and put it in its place, with its sidecar where there is a text for one."""
+    sidecar = partial.with_name(partial.name + ".aux.xml")
+    sidecar.unlink(missing_ok=True)
+    if sidecar_text:
+        sidecar.write_text(sidecar_text, encoding="utf-8")
+        _flush(sidecar)
+    _flush(partial)
+    # Left beside the new raster these would lend it the old one's class names, overviews and mask.
+    for ending in (".aux.xml", ".ovr", ".msk"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    os.replace(partial, path)
+    if sidecar_text:
+        os.replace(sidecar, path.with_name(path.name + ".aux.xml"))
+    _flush(path.parent)
+
+
 def _sweep(path: Path) -> None:
     """Remove what a process that was killed has left beside a target."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial.tif*"):
         process = left.name.removeprefix(f".{path.name}.").split(".", 1)[0]
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdigit() and not is_alive(int(process)):
             left.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        # Somebody else's.
-        return True
-    return True
 
 
 def require_writable(path: str | Path, overwrite: bool) -> None:
@@ -356,32 +363,36 @@ def _profile(grid: Grid, count: int) -> dict[str, object]:
         place["transform"] = grid.transform
     height, width = grid.shape
     layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    # Otherwise GDAL takes three or four bands for a picture, and the fourth for its alpha.
-    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND", "PHOTOMETRIC": "MINISBLACK"}
+    layout |= {"SPARSE_OK": "TRUE", "INTERLEAVE": "BAND"}
     shape = {"height": height, "width": width, "count": count, "dtype": "uint8", "nodata": NODATA}
     return {"driver": "GTiff", **shape, **layout, **place}
 
 
 def colour_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
-    """(red, green, blue, alpha) of each code of a legend, and of NODATA."""
+    """(red, green, blue, alpha) of each code of a class raster; NODATA is transparent."""
     return {c.code: (*c.colour, 255) for c in legend.classes} | {NODATA: (0, 0, 0, 0)}
 
 
-def class_names(legend: Legend, counts: np.ndarray) -> str:
-    """Category names and a raster attribute table in GDAL's PAM document, as rasterio cannot write them."""
+def class_names(legend: Legend, tally: AreaTally) -> str:
+    """Category names and a raster attribute table in GDAL's PAM document, as rasterio cannot write them.
+
+    The table has each class's value, name, colour, pixels and, where the raster has a place on Earth, hectares.
+    """
     by_code = {c.code: c for c in legend.classes}
     names = [by_code[code].name if code in by_code else "" for code in range(max(by_code) + 1)]
     categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-    # Types 0 integer, 2 text; usages 5 value, 2 name, 6 to 9 red, green, blue, alpha, 1 pixel count.
+    # Types 0 integer, 1 real, 2 text; usages 5 value, 2 name, 6 to 9 red, green, blue, alpha, 1 pixel count, 0 other.
     columns = [("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Alpha", 0, 9)]
-    columns.append(("Count", 1, 1))
+    # As a real number: an integer of GDAL's has 32 bits.
+    columns += [("Count", 1, 1)] + ([("Hectares", 1, 0)] if tally.hectares is not None else [])
     fields = "".join(
         f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
         for i, (name, kind, usage) in enumerate(columns)
     )
     rows = ""
     for i, c in enumerate(sorted(legend.classes, key=lambda c: c.code)):
-        values = (c.code, c.name, *c.colour, 255, counts[c.code])
+        values = (c.code, c.name, *c.colour, 255, tally.counts[c.code])
+        values += (f"{tally.hectares[c.code]:.6f}",) if tally.hectares is not None else ()
         rows += f'<Row index="{i}">{"".join(f"<F>{escape(str(value))}</F>" for value in values)}</Row>'
     table = f'<GDALRasterAttributeTable tableType="thematic">{fields}{rows}</GDALRasterAttributeTable>'
     band = f'<PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>{table}</PAMRasterBand>'

@@ -89,6 +89,8 @@ def test_what_cannot_be_planned(make_job, job_scene, job_model, tmp_path):
         make_job(part=500)
     with pytest.raises(UsageError, match="geoseg predict --scores"):
         make_job(scores="top")
+    with pytest.raises(UsageError, match="patches that go on in another part"):
+        make_job(min_pixels=9)
     with pytest.raises(UsageError, match=r"two scenes would be mapped to scene\.tif"):
         make_job([job_scene, job_scene])
     with pytest.raises(UsageError, match="--stack joins"):

@@ -59,6 +59,19 @@ def test_windows_add_up():
     assert np.allclose(parts.hectares, whole.hectares) and (parts.counts == whole.counts).all()
 
 
+def test_what_lies_beyond_the_earth_takes_nothing_from_the_rest():
+    """A disk of the Earth as a geostationary satellite sees it: corners without a place begin and end every row."""
+    shape, side = (542, 542), 20_055.0
+    crs = "+proj=geos +lon_0=-75 +h=35786023 +ellps=GRS80 +units=m +sweep=x"
+    codes = np.zeros(shape, np.uint8)
+    codes[261:281, 261:281] = 1
+    found = tally(crs, Affine(side, 0, -271 * side, 0, -side, 271 * side), shape, codes)
+    # Right below it a pixel is its own size on the ground. The disk is over 40 % of the Earth; cells at its limb, which
+    # lack a corner, count nothing.
+    assert found.hectares[1] == pytest.approx(400 * side**2 / 10_000, rel=1e-2)
+    assert 0.25 < found.hectares.sum() * 10_000 / (8 * QUADRANT) < 0.43
+
+
 def test_no_place_on_earth_gives_counts_only():
     for crs, transform in ((None, Affine(1, 0, 5, 0, -1, 5)), ("EPSG:4326", Affine.identity())):
         found = tally(crs, transform, (4, 5))
