@@ -20,7 +20,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
 docs: $(VENV)/installed-docs
-	GEOSEG_NOTEBOOKS=cache $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	GEOSEG_NOTEBOOKS=force $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 
 # What docs/images shows of the program; the tutorial's training takes some minutes.

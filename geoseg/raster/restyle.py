@@ -130,6 +130,8 @@ def restyle(
         replace_file(qml_path(path), class_raster_style(new).encode())
     elif qml_path(path).exists():
         log.info("%s: is left as it was; --qml makes it anew", qml_path(path))
+    if (item := path.with_suffix(".json")).exists():
+        log.info("%s: is left as it was; if it is the map's STAC Item, geoseg stac makes it anew", item)
     return Restyled(path, new, codes, tally.counts)
 
 

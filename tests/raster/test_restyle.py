@@ -197,3 +197,12 @@ def test_the_style_for_qgis(make_map) -> None:
     assert [(e.get("value"), e.get("label"), e.get("color")) for e in entries] == [
         ("0", "town", "#010203"), ("1", "wood", "#040506"), ("2", "lake", "#070809")
     ]  # fmt: skip
+
+
+def test_a_stac_item_that_no_longer_tells_the_truth_is_named(make_map, caplog) -> None:
+    path = make_map()
+    item = path.with_suffix(".json")
+    item.write_text("{}")
+    with caplog.at_level("INFO", "geoseg"):
+        geoseg.restyle(path, RECOLOURED)
+    assert f"{item}: is left as it was" in caplog.text and item.read_text() == "{}"
