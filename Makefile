@@ -34,10 +34,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 
 # Tables on stdout; scenes and a trained model stay in benchmark/. Other tools: tests/benchmarks/peers.py.
-bench: $(VENV)/installed
+bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/predict.py all
 	$(BIN)/python tests/benchmarks/agreement.py all
 	$(BIN)/python tests/benchmarks/score.py all
+	$(BIN)/python tests/benchmarks/jobs.py
 	$(BIN)/python tests/benchmarks/train.py
 
 PYTHON_OLDEST ?= python3.11

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -136,8 +137,6 @@ def scheduling(folder: Path) -> Row:
 
 
 def share_out_numbered(client: Client, folder: Path, job: Job, tasks: list) -> None:
-    from dataclasses import replace
-
     numbered = [replace(task, number=number) for number, task in enumerate(tasks)]
     on_dask._share_out(client, folder, job, numbered, None, lambda count: None, "the local cluster")
 
