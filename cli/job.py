@@ -59,7 +59,11 @@ def plan(scenes, output: str, as_json: bool, **given) -> None:
 @click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Of the network in each process.  [default: its cores]"
 )
-@click.option("--memory", metavar="SIZE", help="Of a local worker, such as 8GiB; one that takes more is begun anew.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Of a local worker, such as 8GiB or 0.25 of all; one that takes more is begun anew.",
+)
 @options.json
 @options.quiet
 @options.debug
@@ -74,7 +78,11 @@ def run(obj: dict, folder: str, as_json: bool, **given) -> None:
     return_freed_memory()
     done = geoseg.run_job(folder, progress=obj["progress"], **given)
     click.echo(json.dumps(done.to_dict()) if as_json else done.to_text())
-    options.suggest("job", "merge", folder, "-o", "MASK.tif")
+    found = geoseg.job_status(folder)
+    if found.is_finished:
+        options.suggest("job", "merge", folder, "-o", "DIR/" if len(found.scenes) > 1 else "MASK.tif")
+    else:
+        options.suggest("job", "status", folder)
 
 
 @job.command()

@@ -12,10 +12,15 @@ from uuid import uuid4
 
 from geoseg.errors import OutputError, ResourceError
 
-NO_PLACE = errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG
+NO_PLACE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS),
+    errno.ENAMETOOLONG,
+)
 """Errors of the system that say that a file cannot be there, whatever room the disk has."""
 LOCK = ".lock"
 """Name of the file by which a process holds a folder."""
+JOURNALS = "-wal", "-journal"
+"""Endings of the files beside a SQLite database that hold changes which are not in it yet."""
 
 
 @contextmanager
@@ -79,3 +84,28 @@ def replace_file(path: Path, data: bytes) -> None:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def require_closed(path: Path) -> None:
+    """Raise OutputError where changes of a SQLite database (a GeoPackage is one) wait beside it."""
+    for journal in (path.with_name(path.name + ending) for ending in JOURNALS):
+        with disk_errors(path):
+            waiting = journal.exists() and journal.stat().st_size
+        if waiting:
+            raise OutputError(
+                f"{path}: is open in another program; close it (where it was killed, open the file there once more, or "
+                f"remove {journal.name})"
+            )
+
+
+def replace_database(partial: Path, path: Path) -> None:
+    """Put a finished SQLite database in the place of another one, or of none.
+
+    The old one's journals would be taken for the new one's, and damage it. Raises OutputError, with the old one as it
+    was, where another program has changed it and not closed it; ResourceError.
+    """
+    require_closed(path)
+    with disk_errors(path):
+        for ending in (*JOURNALS, "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        os.replace(partial, path)

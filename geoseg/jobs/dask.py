@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import dask
 import torch
+from dask.utils import parse_bytes
 from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, wait
 from distributed.client import FuturesCancelledError
 from distributed.comm import CommClosedError
@@ -23,7 +24,7 @@ from distributed.utils import silence_logging_cmgr
 from geoseg.errors import ResourceError, UsageError
 from geoseg.jobs.job import Job, Task
 from geoseg.jobs.parts import Failure, Parts
-from geoseg.jobs.task import in_one_line, run_task
+from geoseg.jobs.task import failure_of, run_task
 
 LOCAL = "local"
 IN_FLIGHT = 2
@@ -88,16 +89,17 @@ def worker_specs(
     Args:
         workers: how many; None: one a GPU, or one for CORES cores.
         threads: of the network in each; None: an equal part of the cores.
-        memory: of each; None: an equal part.
+        memory: of each, a size such as "8GiB" or, up to 1, a part of the machine's; None: an equal part.
         gpus: what CUDA_VISIBLE_DEVICES calls each GPU; None on CPUs.
 
-    Raises UsageError for more workers than GPUs, ResourceError for no GPU.
+    Raises UsageError for more workers than GPUs and for what is no size, ResourceError for no GPU.
     """
     if gpus is not None and not gpus:
         raise ResourceError("the job was planned for GPUs, and there is none here; plan it for the CPU: --device cpu")
     count = workers or (len(gpus) if gpus else max(1, cores() // CORES))
     if gpus and count > len(gpus):
         raise UsageError(f"--workers {count}: there are {len(gpus)} GPU(s), and each worker takes one for itself")
+    limit = _memory_limit(memory) if memory else 1 / count
     # Dask gives its workers one thread unless told.
     variables = {"OMP_NUM_THREADS": str(threads or _threads(count)), "OMP_WAIT_POLICY": "PASSIVE"}
     return {
@@ -105,7 +107,7 @@ def worker_specs(
             "cls": Nanny,
             "options": {
                 "nthreads": 1,
-                "memory_limit": memory or 1 / count,
+                "memory_limit": limit,
                 "env": variables | ({"CUDA_VISIBLE_DEVICES": gpus[number]} if gpus else {}),
                 "dashboard": False,
                 "silence_logs": logging.CRITICAL,
@@ -128,6 +130,20 @@ def cores() -> int:
 
 def _threads(workers: int) -> int:
     return max(1, cores() // workers)
+
+
+def _memory_limit(said: str) -> int | float:
+    """Bytes, or a part of the machine's memory, as Dask tells them apart."""
+    with suppress(ValueError):
+        if 0 < float(said) <= 1:
+            return float(said)
+    with suppress(ValueError, OverflowError):
+        if (size := parse_bytes(said)) > 1:
+            return size
+    raise UsageError(
+        f"--memory {said}: is a size such as 8GiB, or a part of the machine's memory such as 0.25; without it each "
+        "worker has an equal part"
+    )
 
 
 @contextmanager
@@ -226,7 +242,7 @@ def _finished(running: dict[Future, Task]) -> set[Future]:
 
 
 def _failure_of(future: Future, task: Task, parts: Parts) -> Failure | None:
-    """Why a task that ended is not finished; raises ResourceError where others would fail by the same."""
+    """Why a task that ended is not finished; raises OutputError or ResourceError where others would fail by it, too."""
     if future.status in ("cancelled", "lost"):
         raise CommClosedError
     error = future.exception()
@@ -235,6 +251,4 @@ def _failure_of(future: Future, task: Task, parts: Parts) -> Failure | None:
     if isinstance(error, KilledWorker):
         said = f"{1 + RETRIES} workers died while they computed it, perhaps for want of memory"
         return parts.note_failure(task.number, said)
-    if isinstance(error, ResourceError):
-        raise error
-    return parts.failure(task.number) or parts.note_failure(task.number, in_one_line(error))
+    return failure_of(parts, task.number, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -20,7 +21,7 @@ import numpy as np
 
 from geoseg.ahead import read_ahead, reader_threads
 from geoseg.errors import GeosegError, OutputError
-from geoseg.files import disk_errors, replace_file
+from geoseg.files import disk_errors, is_alive, replace_file
 from geoseg.grid import Window
 from geoseg.jobs.job import Job, Task
 from geoseg.legend import NODATA
@@ -31,6 +32,9 @@ PARTS = "parts"
 SIDECAR = ".aux.xml"
 CHECKERS = 8
 """Threads that check part files: most wait for a disk on the network."""
+OWN_FILE = re.compile(r"part-\d{6,}\.(tif(\.aux\.xml|\.ovr|\.msk)?|json|error\.json)|\.[0-9a-f]{32}\.partial")
+OWN_FOLDER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+"""Names that files and folders of geoseg have among the parts."""
 ABANDONED = 24 * 3600
 """Seconds after which an unfinished part of another machine is nobody's."""
 
@@ -167,7 +171,7 @@ class Parts:
             host, _, process = left.name[1:].rpartition(".")[0].rpartition(".")
             ours = host == socket.gethostname() and process.isdigit()
             with suppress(OSError):
-                if not _is_alive(int(process)) if ours else time.time() - left.stat().st_mtime > ABANDONED:
+                if not is_alive(int(process)) if ours else time.time() - left.stat().st_mtime > ABANDONED:
                     shutil.rmtree(left, ignore_errors=True)
 
     def _record(self, number: int) -> Path:
@@ -190,6 +194,26 @@ class Parts:
         return record
 
 
+def empty_parts(folder: Path, planned: bool) -> None:
+    """Make the place for a new job's parts in a folder, without those of a job that was planned there.
+
+    Raises OutputError, with all files where they were, where others lie there, or any though no job was planned.
+    """
+    place = folder / PARTS
+    with disk_errors(place):
+        place.mkdir(exist_ok=True)
+        found = sorted(place.iterdir())
+        if strange := [path for path in found if not planned or not _is_own(path)]:
+            raise OutputError(f"{place}: holds {strange[0].name}, of no job here; move it away, or name another folder")
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_own(path: Path) -> bool:
+    is_folder = path.is_dir() and not path.is_symlink()
+    return bool((OWN_FOLDER if is_folder else OWN_FILE).fullmatch(path.name))
+
+
 def has_data(tally: AreaTally) -> bool:
     """True where any pixel that was counted has a class."""
     return bool(tally.counts[:NODATA].any())
@@ -198,7 +222,3 @@ def has_data(tally: AreaTally) -> bool:
 def sha256_of(file: Path) -> str:
     with open(file, "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _is_alive(process: int) -> bool:
-    return Path(f"/proc/{process}").exists() if Path("/proc/self").exists() else True

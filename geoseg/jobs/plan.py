@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError, UsageError
-from geoseg.files import disk_errors, locked, replace_file
+from geoseg.files import locked, replace_file
 from geoseg.jobs.job import JOB_FILE, Job, JobScene, read_job
-from geoseg.jobs.parts import PARTS
+from geoseg.jobs.parts import empty_parts
 from geoseg.models.segmenter import Segmenter
 from geoseg.predict_scenes import Input, files_of_scenes, resolve_model
 from geoseg.prediction.plan import SHARD_SHAPE, Plan
@@ -60,7 +59,8 @@ def plan_job(
         overwrite: forget another job in the folder, with all its parts.
         options: of geoseg.predict, those that decide a plan.
 
-    Raises OutputError where another job is in the folder, and whatever geoseg.predict raises before its work.
+    Raises OutputError where another job is in the folder, or files of others are where its parts go, and whatever
+    geoseg.predict raises before its work.
     """
     if options.get("scores", "none") != "none":
         raise UsageError("a job writes classes only; scores are written by geoseg predict --scores")
@@ -131,8 +131,6 @@ def _put(job: Job, folder: Path, overwrite: bool) -> Job:
                 )
             log.info("%s: the same job is planned there already", folder)
             return there
-        with disk_errors(folder):
-            shutil.rmtree(folder / PARTS, ignore_errors=True)
-            (folder / PARTS).mkdir()
+        empty_parts(folder, (folder / JOB_FILE).is_file())
         replace_file(folder / JOB_FILE, job.to_json().encode())
     return job

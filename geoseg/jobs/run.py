@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from geoseg.errors import FailedParts, ResourceError, UsageError
+from geoseg.errors import FailedParts, UsageError
 from geoseg.jobs.job import Job, Task, read_job
 from geoseg.jobs.parts import Failure, Parts
 from geoseg.jobs.slices import WHOLE, Slice, slice_of_array
-from geoseg.jobs.task import run_task
+from geoseg.jobs.task import failure_of, run_task
 from geoseg.prediction.shard import open_engine
 
 log = logging.getLogger("geoseg")
@@ -68,11 +68,12 @@ def run_job(
         workers: local Dask workers; None: one a GPU, and on CPUs one for four cores.
         threads: of the network in each process; None: the cores divided by the workers, and those of a cluster that is
             there already have what they were started with.
-        memory: of a local worker, such as "8GiB"; one that takes more is begun anew. None: an equal part of all.
+        memory: of a local worker, such as "8GiB", or "0.25" of the machine's; one that takes more is begun anew. None:
+            an equal part of all.
         progress: show a bar on stderr.
 
     Raises FailedParts where tasks failed while the others were finished; ResourceError (disk, memory, device, a
-    cluster that is gone), ModelError and UsageError at once.
+    cluster that is gone), OutputError, ModelError and UsageError at once.
     """
     begun, job = time.perf_counter(), read_job(folder)
     if dask is None and (workers or memory):
@@ -114,14 +115,13 @@ def _run_here(folder: str | Path, job: Job, tasks: Sequence[Task], threads: int 
     for scene in {task.scene for task in tasks}:
         # What cannot work at all should fail once, and not every task by it.
         open_engine(job.scenes[scene].plan)
-    failed = []
+    parts, failed = Parts(folder, job), []
     for task in tasks:
         try:
             run_task(folder, task.number)
-        except ResourceError:
-            raise
-        except Exception:
-            failed.append(Parts(folder, job).failure(task.number))
+        except Exception as error:
+            if failure := failure_of(parts, task.number, error):
+                failed.append(failure)
         bar.update()
     return failed
 

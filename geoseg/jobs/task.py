@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from geoseg.ahead import reader_threads, write_behind
-from geoseg.errors import GeosegError, ResourceError, UsageError
+from geoseg.errors import GeosegError, OutputError, ResourceError, UsageError
 from geoseg.jobs.job import Job, Task, read_job
-from geoseg.jobs.parts import Part, Parts, has_data, sha256_of
+from geoseg.jobs.parts import Failure, Part, Parts, has_data, sha256_of
 from geoseg.prediction.native import native_results
 from geoseg.prediction.predict import Pending, require_unchanged
 from geoseg.prediction.shard import open_engine, open_planned, run_shards
@@ -31,7 +31,7 @@ def run_task(folder: str | Path, number: int) -> Part:
     Any process on any machine may call it that sees the folder, the scenes and the model at their places, and calling
     it twice does no harm. The model and the scene stay open for the next call.
 
-    Raises InputError, ModelError, ResourceError, UsageError, and remembers the failure in the folder.
+    Raises InputError, ModelError, OutputError, ResourceError, UsageError, and remembers the failure in the folder.
     """
     job = read_job(folder)
     if not 0 <= number < len(job.tasks):
@@ -49,6 +49,18 @@ def run_task(folder: str | Path, number: int) -> Part:
                     f"{folder}: task {number}: out of device memory; plan again with a smaller --batch-size"
                 ) from error
             raise
+
+
+def failure_of(parts: Parts, number: int, error: BaseException) -> Failure | None:
+    """What is known of a task that raised an error; None where another run has finished it meanwhile.
+
+    Raises errors by which the other tasks would fail, too: OutputError and ResourceError.
+    """
+    if parts.find_whole(number):
+        return None
+    if isinstance(error, (OutputError, ResourceError)):
+        raise error
+    return parts.failure(number) or parts.note_failure(number, in_one_line(error))
 
 
 def in_one_line(error: BaseException) -> str:

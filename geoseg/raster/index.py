@@ -18,11 +18,11 @@ import shapely
 
 import geoseg
 from geoseg.errors import ResourceError, UsageError
-from geoseg.files import disk_errors, replace_file, require_place
+from geoseg.files import disk_errors, replace_database, require_closed, require_place
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend
 from geoseg.raster.labels import LEGEND_TAG
-from geoseg.raster.writer import class_names, colour_table
+from geoseg.raster.writer import class_names, colour_table, remove_sidecars
 from geoseg.tiling import BLOCK
 
 VRT, GTI = ".vrt", ".gti.gpkg"
@@ -74,14 +74,32 @@ def write_index(
     """
     path = Path(path)
     require_place(path, overwrite)
-    if path.name.lower().endswith(GTI):
-        _write_gti(path, grid, legend, parts, tags, found)
-        return
+    ending = GTI if path.name.lower().endswith(GTI) else VRT
+    write, put = (_write_gti, replace_database) if ending == GTI else (_write_vrt, os.replace)
+    draft = path.with_name(f".{uuid4().hex}{ending}")
+    try:
+        with disk_errors(path):
+            write(draft, path, grid, legend, parts, tags, found)
+            remove_sidecars(path)
+            put(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write_vrt(
+    draft: Path,
+    path: Path,
+    grid: Grid,
+    legend: Legend,
+    parts: Sequence[PartFile],
+    tags: Mapping[str, str],
+    found: Found,
+) -> None:
     if len(parts) > MOST_SOURCES:
         raise UsageError(
             f"{path}: {len(parts)} parts are too many for a VRT; write a .gti.gpkg, which any number fits, or a .tif"
         )
-    replace_file(path, _vrt(path, grid, legend, parts, tags, found).encode())
+    draft.write_bytes(_vrt(path, grid, legend, parts, tags, found).encode())
 
 
 def _vrt(path: Path, grid: Grid, legend: Legend, parts: Iterable[PartFile], tags: Mapping[str, str], found) -> str:
@@ -150,6 +168,7 @@ def _band(legend: Legend, found: Found) -> str:
 
 
 def _write_gti(
+    draft: Path,
     path: Path,
     grid: Grid,
     legend: Legend,
@@ -157,6 +176,7 @@ def _write_gti(
     tags: Mapping[str, str],
     found: Found,
 ) -> None:
+    require_closed(path)
     place = grid.transform
     if not grid.georeferenced or grid.crs is None or place.b or place.d or place.a <= 0 or place.e >= 0:
         raise UsageError(
@@ -171,16 +191,11 @@ def _write_gti(
         f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(legend, tags)}"
         f'<Band band="1" dataType="Byte">{_band(legend, found)}</Band></GDALTileIndexDataset>'
     )
-    draft = path.with_name(f".{uuid4().hex}{GTI}")
     try:
-        with disk_errors(path):
-            _write_outlines(draft, path, grid, parts)
-            _describe_layer(draft, described)
-            os.replace(draft, path)
+        _write_outlines(draft, path, grid, parts)
+        _describe_layer(draft, described)
     except (pyogrio.errors.DataSourceError, sqlite3.Error) as error:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
@@ -213,4 +228,5 @@ def _describe_layer(draft: Path, described: str) -> None:
 
 
 def _relative(file: Path, index: Path) -> str:
-    return Path(os.path.relpath(file.absolute(), index.absolute().parent)).as_posix()
+    """The way from an index to a part as the system goes it, through links to folders."""
+    return Path(os.path.relpath(os.path.realpath(file), os.path.realpath(index.parent))).as_posix()

@@ -330,13 +330,17 @@ def put_in_place(partial: Path, sidecar_text: str, path: Path) -> None:
         sidecar.write_text(sidecar_text, encoding="utf-8")
         _flush(sidecar)
     _flush(partial)
-    # Left beside the new raster these would lend it the old one's class names, overviews and mask.
-    for ending in (".aux.xml", ".ovr", ".msk"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+    remove_sidecars(path)
     os.replace(partial, path)
     if sidecar_text:
         os.replace(sidecar, path.with_name(path.name + ".aux.xml"))
     _flush(path.parent)
+
+
+def remove_sidecars(path: Path) -> None:
+    """Remove what would lend a raster that takes the place of another the old class names, overviews and mask."""
+    for ending in (".aux.xml", ".ovr", ".msk"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _sweep(path: Path) -> None:

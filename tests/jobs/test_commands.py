@@ -33,10 +33,12 @@ def test_plan_run_status_merge(scene, job_model, tmp_path):
     assert again["tasks"] == 4 and again["scenes"][0]["window"] == 256
     assert "holds another job" in run("job", "plan", scene, "-o", folder, *how, code=5).stderr
     assert "0 of 4 tasks done" in run("job", "status", folder).stdout
-    assert json.loads(run("job", "run", folder, "--shard", "2/2", "--json").stdout)["computed"] == 2
+    sliced = run("job", "run", folder, "--shard", "2/2", "--json")
+    assert json.loads(sliced.stdout)["computed"] == 2 and f"next: geoseg job status {folder}" in sliced.stderr
     error = run("job", "merge", folder, "-o", tmp_path / "map.tif", code=2).stderr
     assert f"geoseg job run {folder}" in error and len(error.splitlines()) == 1
-    assert "2 of 4 task(s) computed" in run("job", "run", folder).stdout
+    last = run("job", "run", folder)
+    assert "2 of 4 task(s) computed" in last.stdout and f"next: geoseg job merge {folder} -o MASK.tif" in last.stderr
     status = json.loads(run("job", "status", folder, "--json").stdout)
     assert status["finished"] and status["scenes"][0]["percent"] == 100
     (merged,) = json.loads(run("job", "merge", folder, "-o", tmp_path / "map.tif", "--json", "--co", "ZLEVEL=1").stdout)
@@ -45,6 +47,13 @@ def test_plan_run_status_merge(scene, job_model, tmp_path):
     with rasterio.open(tmp_path / "map.tif") as made:
         assert np.array_equal(made.read(1), expected.codes)
     assert "ha)" in run("job", "merge", folder, "-o", tmp_path / "map.vrt").stdout
+
+
+def test_several_scenes_are_merged_into_a_folder(scene, job_model, tmp_path):
+    other = scene.with_name("other.tif")
+    other.write_bytes(scene.read_bytes())
+    run("job", "plan", scene, other, "-o", tmp_path / "job", "--model", job_model, "--device", "cpu")
+    assert f"next: geoseg job merge {tmp_path}/job -o DIR/" in run("job", "run", tmp_path / "job").stderr
 
 
 def test_failed_tasks_are_exit_6(scene, job_model, tmp_path):

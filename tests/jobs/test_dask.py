@@ -147,7 +147,7 @@ def test_workers_share_the_cores(monkeypatch):
             assert spec["options"]["env"]["OMP_NUM_THREADS"] == threads
             assert "CUDA_VISIBLE_DEVICES" not in spec["options"]["env"]
     (spec,) = worker_specs(1, 7, "2GiB", None).values()
-    assert spec["options"]["env"]["OMP_NUM_THREADS"] == "7" and spec["options"]["memory_limit"] == "2GiB"
+    assert spec["options"]["env"]["OMP_NUM_THREADS"] == "7" and spec["options"]["memory_limit"] == 2**31
 
 
 def test_a_task_whose_workers_die_is_told(finished):
@@ -221,6 +221,17 @@ def test_what_cannot_be_reached_is_told(make_job, monkeypatch):
         geoseg.run_job(folder, dask="tcp://127.0.0.1:1")
     with pytest.raises(UsageError, match="a cluster has the workers it was started with"):
         geoseg.run_job(folder, dask="tcp://127.0.0.1:1", workers=2)
+
+
+@pytest.mark.parametrize(("said", "limit"), [(None, 0.5), ("8GiB", 2**33), ("500 MB", 500_000_000), ("0.25", 0.25)])
+def test_memory_of_a_worker(said, limit):
+    assert [spec["options"]["memory_limit"] for spec in worker_specs(2, None, said, None).values()] == [limit] * 2
+
+
+@pytest.mark.parametrize("said", ["foo", "8 foos", "-1GiB", "0", "auto", "inf", "1e999GiB"])
+def test_what_is_no_size_of_memory_is_told(said):
+    with pytest.raises(UsageError, match=f"--memory {said}: is a size such as 8GiB"):
+        worker_specs(2, None, said, None)
 
 
 def test_without_dask_the_remedy_is_told(make_job, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,45 @@ def test_geoseg_reads_its_index(finished, predicted, tmp_path):
     folder = Path(shutil.copytree(finished, tmp_path / "job"))
     (merged,) = geoseg.merge_job(folder, tmp_path / "map.vrt")
     assert np.array_equal(merged.result.codes, pixels_of(predicted))
+
+
+@pytest.mark.parametrize("ending", ["vrt", "gti.gpkg"])
+def test_an_index_below_a_link_finds_its_parts(finished, predicted, tmp_path, ending):
+    (tmp_path / "disk/maps").mkdir(parents=True)
+    (tmp_path / "maps").symlink_to("disk/maps")
+    folder = Path(shutil.copytree(finished, tmp_path / "job"))
+    geoseg.merge_job(folder, tmp_path / f"maps/map.{ending}")
+    for name in ("maps", "disk/maps"):
+        assert np.array_equal(pixels_of(tmp_path / f"{name}/map.{ending}"), pixels_of(predicted))
+
+
+@pytest.mark.parametrize("ending", ["vrt", "gti.gpkg"])
+def test_a_new_index_has_nothing_of_the_old_one(finished, tmp_path, ending):
+    output = tmp_path / f"map.{ending}"
+    geoseg.merge_job(finished, output)
+    for more in (".aux.xml", ".ovr", ".msk", *(("-wal", "-shm", "-journal") if ending != "vrt" else ())):
+        Path(f"{output}{more}").touch()
+    with pytest.raises(OutputError, match="exists; --overwrite"):
+        geoseg.merge_job(finished, output)
+    assert len(list(tmp_path.iterdir())) > 3
+    geoseg.merge_job(finished, output, overwrite=True)
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_an_index_that_another_program_has_changed_is_left_to_it(finished, tmp_path):
+    output = tmp_path / "map.gti.gpkg"
+    geoseg.merge_job(finished, output)
+    with closing(sqlite3.connect(output)) as program:
+        program.execute("PRAGMA journal_mode = WAL")
+        program.execute("CREATE TABLE edits (x)")
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(OutputError, match=r"map\.gti\.gpkg: is open in another program; close it"):
+            geoseg.merge_job(finished, output, overwrite=True)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    geoseg.merge_job(finished, output, overwrite=True)
+    with closing(sqlite3.connect(output)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert not database.execute("SELECT * FROM sqlite_master WHERE name = 'edits'").fetchall()
 
 
 @pytest.mark.parametrize("place", ["none", "control points", "turned"])

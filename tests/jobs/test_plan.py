@@ -68,6 +68,40 @@ def test_another_plan_is_refused_unless_it_may_replace(make_job, other):
     assert not list((folder / "parts").iterdir())
 
 
+def test_files_that_are_no_parts_stay(make_job, tmp_path, job_scene):
+    mine = tmp_path / "job/parts/scene.tif"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(job_scene.read_bytes())
+    for options in ({}, {"overwrite": True}):
+        with pytest.raises(OutputError, match=r"job/parts: holds scene\.tif, of no job here; move it away"):
+            make_job(mine, **options)
+    assert mine.read_bytes() == job_scene.read_bytes() and not (tmp_path / "job/job.json").exists()
+
+
+def test_a_job_is_forgotten_without_the_files_of_others(make_job):
+    folder = make_job()
+    ours = ["part-000000.tif", "part-000000.tif.aux.xml", "part-000000.json", "part-000001.error.json"]
+    for name in ours:
+        (folder / "parts" / name).write_text("old")
+    (folder / "parts/.host.1.0a1b2c3d").mkdir()
+    mine = folder / "parts/part-of-mine.tif"
+    mine.write_text("mine")
+    planned = (folder / "job.json").read_bytes()
+    with pytest.raises(OutputError, match=r"holds part-of-mine\.tif"):
+        make_job(overwrite=True, tta=True)
+    assert (folder / "job.json").read_bytes() == planned and len(list((folder / "parts").iterdir())) == 6
+    mine.unlink()
+    make_job(overwrite=True, tta=True)
+    assert not list((folder / "parts").iterdir()) and (folder / "job.json").read_bytes() != planned
+
+
+def test_a_file_in_the_place_of_the_folder(make_job, tmp_path):
+    (tmp_path / "job").write_text("mine")
+    with pytest.raises(OutputError, match="job: cannot be written there"):
+        make_job()
+    assert (tmp_path / "job").read_text() == "mine"
+
+
 def test_what_a_gpu_s_free_memory_decides_is_no_other_plan(make_job):
     folder = make_job(batch_size=2)
     planned = (folder / "job.json").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from affine import Affine
 import geoseg
 from geoseg.errors import FailedParts, InputError, ModelError, OutputError, ResourceError, UsageError
 from geoseg.jobs.parts import Parts
-from geoseg.jobs.task import run_task
+from geoseg.jobs.task import _compute, run_task
 from geoseg.prediction.shard import _open_once
 
 from .conftest import HOW, PLACE, SHAPE, computed_at, job_of, merged_pixels, pixels_of, repair, write_scene
@@ -211,6 +212,58 @@ def test_a_full_disk_ends_the_run(make_job, monkeypatch):
     with pytest.raises(ResourceError, match="the disk is full"):
         geoseg.run_job(folder)
     assert len(calls) == 1
+
+
+def test_a_place_without_the_right_to_write_ends_the_run(make_job, monkeypatch):
+    folder, calls, mkdir = make_job(), [], Path.mkdir
+
+    def refused(path, *args, **kwargs):
+        if path.parent.name != "parts":
+            return mkdir(path, *args, **kwargs)
+        calls.append(path)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OutputError, match="parts: cannot be written there"):
+        geoseg.run_job(folder)
+    assert len(calls) == 1
+
+
+def test_a_failure_that_cannot_be_written_down_is_told(make_job, monkeypatch):
+    folder = make_job()
+
+    def fail(*args):
+        raise ValueError("a flaky read")
+
+    def full(*args):
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr("geoseg.jobs.task._compute", fail)
+    monkeypatch.setattr(Parts, "_write", full)
+    with pytest.raises(FailedParts, match=r"9 of 9 task\(s\) failed.*ValueError: a flaky read"):
+        geoseg.run_job(folder)
+
+
+def test_a_task_that_another_run_finishes_has_not_failed(make_job, monkeypatch, predicted):
+    folder = make_job()
+
+    def finished_elsewhere(job, task, parts):
+        _compute(job, task, parts)
+        raise ValueError("a flaky read")
+
+    monkeypatch.setattr("geoseg.jobs.task._compute", finished_elsewhere)
+    geoseg.run_job(folder)
+    assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
+
+
+def test_an_altered_part_that_cannot_be_computed_again_is_told(copy_of_finished, monkeypatch):
+    def fail(*args):
+        raise ValueError("a flaky read")
+
+    (copy_of_finished / "parts/part-000004.tif").write_text("altered")
+    monkeypatch.setattr("geoseg.jobs.task._compute", fail)
+    with pytest.raises(FailedParts, match=r"1 of 9 task\(s\) failed.*task 4"):
+        geoseg.run_job(copy_of_finished)
 
 
 def test_the_model_is_loaded_once(make_job, monkeypatch):
