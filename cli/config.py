@@ -68,6 +68,9 @@ def _check_table(path: Path, name: str, table: Any, commands: dict[str, click.Co
     if name not in commands:
         raise click.UsageError(f"{path}: there is no command {name}{_nearest(name, commands)}")
     known = _parameters(commands[name])
+    meant = [known[_plain(key)].name for key in table if _plain(key) in known]
+    if twice := next((one for one in meant if meant.count(one) > 1), None):
+        raise click.UsageError(f"{path}: [{name}] has {twice} twice, under two spellings")
     for key in table:
         if _plain(key) not in known:
             raise click.UsageError(f"{path}: geoseg {name} has no option {key}{_nearest(_plain(key), known)}")

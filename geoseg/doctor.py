@@ -27,7 +27,8 @@ DISTRIBUTIONS = {"PIL": "pillow"}
 RASTER_DRIVERS = {"GTiff": "rw", "COG": "w", "PNG": "r", "JPEG": "r", "JP2OpenJPEG": "r", "VRT": "r"}
 VECTOR_DRIVERS = {"GPKG": "rw", "GeoJSON": "rw", "FlatGeobuf": "r", "ESRI Shapefile": "r", "KML": "r", "GML": "r"}
 COMPRESSIONS = ("DEFLATE", "ZSTD", "LZW")
-SECRET = ("USERPWD", "HEADER", "COOKIE", "KEY", "TOKEN", "SECRET", "PASSWORD", "PROXY")
+SECRET = ("USER", "PASS", "PWD", "HEADER", "COOKIE", "KEY", "TOKEN", "SECRET", "PROXY", "BEARER", "AUTH", "SAS")
+SECRET += ("CREDENTIAL", "CONNECTION")
 """Words in the names of variables that are not shown."""
 LITTLE_MEMORY, LITTLE_DISK = 4 << 30, 5 << 30
 """Bytes."""

@@ -21,10 +21,11 @@ from geoseg.prediction.plan import Plan, Scores
 from geoseg.prediction.predict import Prediction, open_scene, planned, predict, require_other_file
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
-from geoseg.raster.scene import AnyRule
+from geoseg.raster.footprint import require_footprint
+from geoseg.raster.scene import AnyRule, SceneLike
 from geoseg.raster.writer import require_writable
 from geoseg.source import Source
-from geoseg.stac.item import require_item_place
+from geoseg.stac.item import is_item, require_item_place
 from geoseg.stac.map_item import resolve_period, stac_item
 from geoseg.training.run import newest_finished_run
 
@@ -133,36 +134,44 @@ def predict_scenes(
     targets = resolve_outputs(inputs, output, overwrite or resume)
     segmenter = resolve_model(model, scenes)
     if stac:
-        require_items(inputs, targets, datetime, overwrite or resume)
+        for files, target in zip(inputs, targets, strict=True):
+            with open_scene(files, segmenter.config, bands, nodata_rule, mosaic, stack) as scene:
+                require_item(scene, files, target, datetime, overwrite, resume)
     for files, target in zip(inputs, targets, strict=True):
         with open_scene(files, segmenter.config, bands, nodata_rule, mosaic, stack) as scene:
             if not scene.grid.georeferenced and not scene.grid.gcps:
                 log.info("%s: has no georeference, so the map has none", scene.name)
-            if resume and not overwrite and target.exists() and not unfinished(target):
+            finished = resume and not overwrite and target.exists() and not unfinished(target)
+            if finished:
                 log.info("%s: is finished", target)
-                continue
-            result = predict(
-                scene,
-                segmenter,
-                target,
-                scores=scores,
-                scores_output=scores_output,
-                overwrite=overwrite,
-                resume=resume,
-                progress=progress,
-                **options,
-            )
-        if stac:
+            else:
+                result = predict(
+                    scene,
+                    segmenter,
+                    target,
+                    scores=scores,
+                    scores_output=scores_output,
+                    overwrite=overwrite,
+                    resume=resume,
+                    progress=progress,
+                    **options,
+                )
+        if stac and not (finished and item_path(target).exists()):
             made_by, replace = segmenter.origin["path"], overwrite or resume
             stac_item(target, item_path(target), datetime=datetime, scenes=files, model=made_by, overwrite=replace)
-        yield result
+        if not finished:
+            yield result
 
 
-def require_items(inputs: Sequence[Input], targets: Sequence[Path], datetime: str | None, overwrite: bool) -> None:
-    """Raise UsageError where a scene tells no time, OutputError where an Item cannot be written; before any work."""
-    for files, target in zip(inputs, targets, strict=True):
-        resolve_period(datetime, [Source.of(file) for file in files], str(files[0]))
-        require_item_place(item_path(target), overwrite)
+def require_item(
+    scene: SceneLike, files: Input, target: Path, datetime: str | None, overwrite: bool, resume: bool
+) -> None:
+    """Raise, before any work, UsageError where a scene tells no time, InputError where it has no place on Earth,
+    OutputError where its map's Item cannot be written; what a stopped run wrote may be written anew."""
+    resolve_period(datetime, [Source.of(file) for file in files], str(files[0]))
+    require_footprint(scene.grid, scene.name)
+    item = item_path(target)
+    require_item_place(item, overwrite or (resume and is_item(item, target.stem)))
 
 
 def item_path(class_raster: Path) -> Path:

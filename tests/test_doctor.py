@@ -46,7 +46,8 @@ def test_settings_that_hurt_are_told_and_secrets_are_not(environment):
     environment.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     environment.setenv("CPL_DEBUG", "ON")
     environment.setenv("GDAL_PAM_ENABLED", "YES")
-    environment.setenv("GDAL_HTTP_USERPWD", "me:secret")
+    for name in ("GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "GDAL_PROXY_AUTH", "GEOSEG_CONNECTION_STRING"):
+        environment.setenv(name, "me:secret")
     environment.setenv("GEOSEG_DATA", "https://me:secret@example.org/data")
     found = geoseg.check_installation()
     assert "sidecars, masks and overviews" in said(found, "note") and "CPL_DEBUG=ON" in said(found, "slow")

@@ -100,7 +100,8 @@ def draw_key(figure: Figure, key: Key, left: float, top: float) -> None:
             for style in styles:
                 box = Rectangle(corner, SWATCH[0] / wide, SWATCH[1] / high, transform=figure.transFigure, **style)
                 figure.add_artist(box)
-            text = {"fontsize": SIZE, "color": INK, "va": "baseline"}
+            # Names are no formulas, whatever signs they hold.
+            text = {"fontsize": SIZE, "color": INK, "va": "baseline", "parse_math": False}
             first = middle - BASELINE
             for below, line in enumerate(entry.label.split("\n")):
                 figure.text((x + SWATCH[0] + GAP) / wide, (first - below * LINE) / high, line, **text)
@@ -113,7 +114,7 @@ def text_size(figure: Figure, text: str, size: float = SIZE, weight: str = "norm
     """(width, height) of a text in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    drawn = figure.text(0, 0, text, fontsize=size, fontweight=weight, linespacing=1.1)
+    drawn = figure.text(0, 0, text, fontsize=size, fontweight=weight, linespacing=1.1, parse_math=False)
     box = drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer())
     drawn.remove()
     return box.width / figure.dpi, box.height / figure.dpi

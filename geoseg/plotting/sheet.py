@@ -180,7 +180,8 @@ def drawn(sheet: Sheet, layout: Layout) -> Figure:
             _draw_coordinates(axes, sheet.grid, layout.panel)
     if layout.title:
         place = MARGIN / layout.width, 1 - MARGIN / layout.height
-        figure.text(*place, layout.title, fontsize=TITLE_SIZE, fontweight="bold", color=INK, va="top", linespacing=1.1)
+        style = {"fontsize": TITLE_SIZE, "fontweight": "bold", "color": INK, "va": "top", "linespacing": 1.1}
+        figure.text(*place, layout.title, parse_math=False, **style)
     if sheet.entries:
         draw_key(figure, layout.key, layout.key_corner[0], layout.height - layout.key_corner[1])
     if _has_scale(sheet):

@@ -20,8 +20,7 @@ def open_described(record: Mapping[str, Any]) -> SceneLike:
     if record["kind"] == "file":
         return Scene(_source(record), record["bands"], record["nodata_rule"])
     if record["kind"] == "stack":
-        files = record["files"]
-        return StackScene([_source(file) for file in files], nodata_rule=files[0]["nodata_rule"])
+        return StackScene([_source(file) for file in record["files"]], nodata_rule=record["nodata_rule"])
     if record["kind"] == "mosaic":
         return MosaicScene([_source(file) for file in record["files"]], record["bands"], record["nodata_rule"])
     if record["kind"] == "clipped":

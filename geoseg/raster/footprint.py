@@ -63,10 +63,15 @@ def bbox_of(outline: shapely.Geometry) -> list[float]:
     return [west, south, east, north]
 
 
+def require_footprint(grid: Grid, name: str) -> None:
+    """Raise InputError where a grid has no place on Earth."""
+    if grid.crs is None or not (grid.georeferenced or grid.gcps):
+        raise InputError(f"{name}: has no place on Earth (no CRS, or no transform); georeference it first")
+
+
 def _place_of(grid: Grid, source: Source) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], CRS]:
     """The way from (n, 2) (col, row) to (x, y) in the grid's CRS."""
-    if grid.crs is None or not (grid.georeferenced or grid.gcps):
-        raise InputError(f"{source}: has no place on Earth (no CRS, or no transform); georeference it first")
+    require_footprint(grid, str(source))
     if grid.georeferenced:
         return lambda xy: grid.transform @ tuple(xy.T), grid.crs
     points = [rasterio.control.GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in grid.gcps]

@@ -36,8 +36,13 @@ class NodataRule:
         """A rule as it is, or from what ``str`` makes of one: "all", "any", "all 0"."""
         if isinstance(given, NodataRule):
             return given
-        which, *value = given.split()
-        return cls(which, float(value[0]) if value else None)
+        try:
+            which, *value = given.split(" ", 1)
+            return cls(which, float(value[0]) if value else None)
+        except ValueError as error:
+            raise UsageError(
+                f'the nodata rule is "all", "any", or either with a value, as "all 0"; got {given!r}'
+            ) from error
 
     def __str__(self) -> str:
         return self.which if self.value is None else f"{self.which} {self.value:.17g}"

@@ -119,7 +119,7 @@ def restyle(
         codes = resolve_codes(present, old, new, _read_renames(mapping), scene.name)
         tags = {name: value for name, value in scene.tags.items() if name not in NOT_COPIED}
         kept = all(before == after for before, after in codes.items())
-        history = json.loads(scene.tags.get(HISTORY_TAG, "[]"))
+        history = _history(scene)
         history += [] if kept and old == new else [_record(old, new, codes)]
         tags |= {HISTORY_TAG: json.dumps(history)} if history else {}
         if old is not None and layout.editable and kept:
@@ -196,7 +196,8 @@ def _resolve_output(source: Source, output: str | Path | None, overwrite: bool) 
     if output is None:
         if not source.local:
             raise UsageError(f"{source}: is not a file of this machine; name the new one with -o")
-        path = Path(source)
+        # Of a link what it leads to.
+        path = Path(source).resolve()
         require_writable(path, True)
         return path
     path = Path(output)
@@ -204,6 +205,14 @@ def _resolve_output(source: Source, output: str | Path | None, overwrite: bool) 
     if source.local and path.exists() and source.exists() and path.samefile(source):
         raise UsageError(f"{path}: is the map itself; leave -o out to change it in its place")
     return path
+
+
+def _history(scene: Scene) -> list[Any]:
+    try:
+        return list(json.loads(scene.tags.get(HISTORY_TAG, "[]")))
+    except (ValueError, TypeError):
+        log.warning("%s: its tag %s is damaged; what was done to the map before is not known", scene.name, HISTORY_TAG)
+        return []
 
 
 def _require_codes(scene: Scene) -> None:

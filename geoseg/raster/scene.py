@@ -216,6 +216,9 @@ class Scene(SceneLike):
             dataset = self._dataset()
             return dataset.read(list(self.bands), **how).astype(self.dtype, copy=False), self._small_mask(shape)
 
+        if self.nodata_rule.value is not None:
+            # Overviews of the file hold means of its pixels, that value among them.
+            return super().read_overview(shape)
         pixels, valid = self._read(where, access)
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(0)
@@ -322,7 +325,7 @@ class Scene(SceneLike):
     def _small_mask(self, shape: tuple[int, int]) -> np.ndarray:
         if self._always_valid:
             return np.ones(shape, bool)
-        if self.nodata_rule == "any":
+        if self.nodata_rule.which == "any":
             return (self._dataset().read_masks(list(self.bands), out_shape=(len(self.bands), *shape)) > 0).all(0)
         return self._dataset().dataset_mask(out_shape=shape) > 0
 

@@ -11,6 +11,7 @@ import numpy as np
 from geoseg.errors import GridMismatch, InputError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.raster.bands import Band, resolve_bands
+from geoseg.raster.nodata import NodataRule
 from geoseg.raster.resample import area
 from geoseg.raster.scene import AnyRule, Scene, SceneLike
 from geoseg.source import Source
@@ -28,7 +29,7 @@ class StackScene(SceneLike):
         files: paths, URLs or Sources, in the order of the bands.
         bands: which files, in which order: numbers from 1, or names: a band's description, else the file's name
             without its ending; None takes all.
-        nodata_rule: as a Scene has it; with one band a file both rules say the same.
+        nodata_rule: as a Scene has it; of what the files declare themselves, one is enough under either rule.
 
     Raises InputError where a file is missing or no raster, has several bands or another dtype, GridMismatch where it
     lies on another grid.
@@ -39,14 +40,15 @@ class StackScene(SceneLike):
     ) -> None:
         if not files:
             raise UsageError("a stack needs files, one a band")
-        opened = [_open(Source.of(file), nodata_rule) for file in files]
+        self.nodata_rule = NodataRule.of(nodata_rule)
+        opened = [_open(Source.of(file)) for file in files]
         called = [file.band_names[0] or file.source.stem for file in opened]
         chosen = resolve_bands(bands, called, ["undefined"] * len(opened), "the stack")
         self._files = [opened[number - 1] for number in chosen]
         first, *others = self._files
         for other in others:
             _require_alike(first, other)
-        self.sources, self.nodata_rule = tuple(file.source for file in self._files), nodata_rule
+        self.sources = tuple(file.source for file in self._files)
         self.bands = tuple(range(1, len(self.sources) + 1))
         """Numbers of the files in ``sources``, which are those that are used."""
         self.band_names = tuple(file.band_names[0] for file in self._files)
@@ -75,6 +77,8 @@ class StackScene(SceneLike):
         parts = [file.read(window) for file in self._files]
         pixels = np.concatenate([pixels for pixels, _ in parts])
         valid = np.logical_and.reduce([valid for _, valid in parts])
+        if self.nodata_rule.value is not None:
+            valid &= self.nodata_rule.holds(pixels)
         return (pixels, valid) if shape is None else area(pixels, valid, shape)
 
     def read_overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +92,8 @@ class StackScene(SceneLike):
 
     def read_valid(self, window: Window) -> np.ndarray:
         """As Scene.read_valid."""
+        if self.nodata_rule.value is not None:
+            return self.read(window)[1]
         return np.logical_and.reduce([file.read_valid(window) for file in self._files])
 
     def has_data(self, window: Window) -> bool:
@@ -97,7 +103,8 @@ class StackScene(SceneLike):
     def describe(self) -> dict[str, Any]:
         """The files in the order of the bands, each as it is described."""
         files = [file.describe() for file in self._files]
-        return {"kind": "stack", "name": self.name, "bands": list(self.bands), "files": files}
+        what = {"kind": "stack", "name": self.name, "bands": list(self.bands), "nodata_rule": str(self.nodata_rule)}
+        return what | {"files": files}
 
     def close(self) -> None:
         """Close the handles of every thread. Reading again opens them again."""
@@ -105,8 +112,8 @@ class StackScene(SceneLike):
             file.close()
 
 
-def _open(source: Source, nodata_rule: AnyRule) -> Scene:
-    scene = Scene(source, nodata_rule=nodata_rule)
+def _open(source: Source) -> Scene:
+    scene = Scene(source)
     if len(scene.bands) > 1:
         raise InputError(
             f"{source}: has {len(scene.bands)} bands; a stack takes one band a file, others are predicted as they are"

@@ -6,6 +6,7 @@ import glob
 import json
 import math
 import os
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -329,6 +330,8 @@ def put_in_place(partial: Path, sidecar_text: str, path: Path) -> None:
     if sidecar_text:
         sidecar.write_text(sidecar_text, encoding="utf-8")
         _flush(sidecar)
+    if path.exists():
+        shutil.copymode(path, partial)
     _flush(partial)
     remove_sidecars(path)
     os.replace(partial, path)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from geoseg.errors import UsageError
 from geoseg.files import disk_errors, replace_file, require_place
@@ -46,6 +47,15 @@ def require_item_place(path: Path, overwrite: bool) -> None:
     require_place(path, overwrite)
 
 
+def is_item(path: Path, name: str) -> bool:
+    """True where a file is the Item of that id, which may be written anew."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and (record.get("type"), record.get("id")) == ("Feature", name)
+
+
 def file_fields(path: Path) -> dict[str, Any]:
     """Size and sha256 of a file, as the file extension has them."""
     with disk_errors(path), open(path, "rb") as file:
@@ -61,7 +71,7 @@ def href(target: str | Path | Source, folder: Path | None) -> str:
     path = os.path.abspath(source.location)
     if folder is None:
         return Path(path).as_uri()
-    relative = Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
+    relative = quote(Path(os.path.relpath(path, os.path.abspath(folder))).as_posix())
     return relative if relative.startswith("../") else f"./{relative}"
 
 

@@ -81,7 +81,8 @@ def stac_item(
         "geometry": shapely.geometry.mapping(outline),
         "bbox": bbox_of(outline),
         "properties": period.to_dict()
-        | {"title": f"Land cover of {Path(tags.get('GEOSEG_INPUT', path)).name}", "gsd": grid.gsd}
+        | {"title": f"Land cover of {Path(tags.get('GEOSEG_INPUT', path)).name}"}
+        | ({"gsd": grid.gsd} if grid.gsd else {})
         | _projection(grid)
         | _processing(tags),
         "links": [derived_from(one, folder, "the scene") for one in named] + _model_links(model, tags, folder, path),

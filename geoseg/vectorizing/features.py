@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 from types import TracebackType
 from typing import Any
 
@@ -86,7 +88,7 @@ class FeatureWriter:
     def __enter__(self) -> FeatureWriter:
         with disk_errors(self.path):
             _sweep(self.path.parent)
-            prefix = f"{UNFINISHED}{os.getpid()}-"
+            prefix = f"{UNFINISHED}{gethostname()}-{os.getpid()}-"
             self._folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=prefix)
         self.folder = Path(self._folder.name)
         """A place for what is not finished, on the target's own disk; removed in the end."""
@@ -177,9 +179,10 @@ class FeatureWriter:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left in a folder."""
-    for left in folder.glob(f"{UNFINISHED}*"):
-        process = left.name.removeprefix(UNFINISHED).split("-", 1)[0]
+    """Remove what processes of this machine that were killed have left in a folder."""
+    ours = f"{UNFINISHED}{gethostname()}-"
+    for left in folder.glob(f"{glob.escape(ours)}*"):
+        process = left.name.removeprefix(ours).split("-", 1)[0]
         if process.isdigit() and not is_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
 

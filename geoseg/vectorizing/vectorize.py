@@ -119,6 +119,10 @@ def vectorize(
         require_format(output, ground.crs)
         if manner.unit:
             manner.unit.require_place(labels.grid, labels.name)
+        if manner.simplify is not None and not np.isfinite(ground.pixel).all():
+            raise UsageError(
+                f"{labels.name}: its centre lies beyond the Earth, so --simplify finds no metres; leave it out"
+            )
         writer = FeatureWriter(
             output,
             ground.crs,

@@ -106,6 +106,7 @@ def test_one_pair_arguments_and_options_of_two_words(write, asked):
         ("[train]\nepochs = {a = 1}", "epochs cannot be {'a': 1}"),
         ("[train]\nepochs = 1.5", "Invalid value for '--epochs'"),
         ("[train]\nloss = 'mse'", "Invalid value for '--loss'"),
+        ("[train]\nbatch-size = 2\nbatch_size = 3", "[train] has batch_size twice, under two spellings"),
         ("[train]\nconfig = 'a.toml'", "geoseg train has no option config"),
     ],
 )

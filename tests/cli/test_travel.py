@@ -85,6 +85,26 @@ def test_predict_asks_for_the_time_before_any_work(sample_folder, trained_run, t
     assert not (tmp_path / "m.tif").exists() and (tmp_path / "m.json").read_text() == "mine"
 
 
+def test_a_resumed_run_writes_the_items_that_lack_and_no_others(sample_folder, trained_run, tmp_path):
+    scenes = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for path in scenes:
+        shutil.copy(sample_folder / "scene.tif", path)
+    words = ("predict", *scenes, "-o", f"{tmp_path}/maps/", "--model", trained_run, "--device", "cpu", "-q")
+    run(*words)
+    (tmp_path / "maps/b.json").write_text("mine")
+    items = ("--stac", "--datetime", "2024")
+    assert "b.json: exists" in run(*words, *items, "--resume", code=5).stderr
+    (tmp_path / "maps/b.json").unlink()
+    run(*words, *items, "--resume")
+    assert [json.loads((tmp_path / f"maps/{name}.json").read_text())["id"] for name in "ab"] == ["a", "b"]
+
+
+def test_a_scene_without_a_place_is_refused_an_item_before_any_work(make_raster, trained_run, tmp_path):
+    scene = make_raster(crs=None, transform=None)
+    words = ("predict", scene, "-o", tmp_path / "m.tif", "--model", trained_run, "--stac", "--datetime", "2024")
+    assert "scene.tif: has no place on Earth" in run(*words, code=3).stderr and not (tmp_path / "m.tif").exists()
+
+
 def test_stac_of_a_map_that_is_there(scene, trained_run, tmp_path, monkeypatch, require_stac):
     monkeypatch.chdir(tmp_path)
     geoseg.predict("scene.tif", trained_run, "m.tif", device="cpu")

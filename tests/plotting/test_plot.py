@@ -92,6 +92,13 @@ def test_pixels_without_a_class_are_clear_and_hatched_where_white_is_a_class(mak
     assert "no data" in words(figure) and figure.axes[0].patch.get_hatch()
 
 
+def test_names_are_no_formulas(make_raster: MakeRaster) -> None:
+    signs = "a $x$ of $5_$ {"
+    figure = geoseg.plot(make_raster(land(classes=2)), legend=legend_of(2, signs), title=signs)
+    figure.canvas.draw()
+    assert signs in words(figure)
+
+
 def test_the_map_lies_over_its_image_in_grey(make_raster: MakeRaster) -> None:
     codes = land()
     path, image = make_raster(codes), make_raster(name="image.tif")

@@ -190,6 +190,17 @@ def test_pixels_that_are_no_codes_are_refused(make_raster, tmp_path) -> None:
         geoseg.restyle(make_raster(), OLD, tmp_path / "new.tif")
 
 
+def test_a_map_behind_a_link_keeps_its_rights_and_the_link(make_map, tmp_path) -> None:
+    path = make_map()
+    path.chmod(0o600)
+    link = tmp_path / "link.tif"
+    link.symlink_to(path)
+    geoseg.restyle(link, RECOLOURED)
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o600
+    with geoseg.Scene(path) as scene:
+        assert scene.colour_table[0] == RECOLOURED.classes[0].colour
+
+
 def test_the_style_for_qgis(make_map) -> None:
     path = make_map()
     geoseg.restyle(path, RECOLOURED, qml=True)

@@ -164,6 +164,17 @@ def test_a_value_that_was_never_declared_is_no_data(make_raster: MakeRaster, whi
             assert np.array_equal(copy.read()[1], valid)
     with pytest.raises(UsageError, match="is no data anyway"):
         NodataRule(which, float("nan"))
+    with pytest.raises(UsageError, match=f"got '{which} x'"):
+        NodataRule.of(f"{which} x")
+
+
+@pytest.mark.parametrize("rule", ["any", "all 7", "any 7"])
+def test_an_overview_knows_the_nodata_rule(make_raster: MakeRaster, rule: str) -> None:
+    pixels = np.full((2, 8, 8), 50, np.uint8)
+    pixels[0, :4, :4], pixels[:, 4:, 4:], pixels[1, :4, 4:] = 9, 7, 7
+    with Scene(make_raster(pixels, nodata=9), nodata_rule=rule) as scene:
+        read = scene.read()[1]
+        assert read.mean() < 0.8 and np.array_equal(scene.read_overview((8, 8))[1], read)
 
 
 def test_another_nodata_rule_is_refused(make_raster: MakeRaster) -> None:

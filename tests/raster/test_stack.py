@@ -85,6 +85,23 @@ def test_a_stack_is_picklable_and_opens_again_from_its_description(make_stack):
                 assert np.array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("rule", ["all 3000", "any 3000"])
+def test_an_undeclared_value_is_looked_for_in_all_bands_together(make_stack, rule):
+    paths, _ = make_stack(nodata=None)
+    for number, path in enumerate(paths):
+        with rasterio.open(path, "r+") as dataset:
+            band = dataset.read(1)
+            band[20, 30] = 3000
+            band[number, 40] = 3000
+            dataset.write(band, 1)
+    with StackScene(paths, nodata_rule=rule) as scene:
+        valid = scene.read()[1]
+        assert np.array_equal(scene.read_valid(scene.grid.window), valid)
+        assert not valid[20, 30] and valid[:3, 40].all() == (rule == "all 3000")
+        for copy in (pickle.loads(pickle.dumps(scene)), open_described(scene.describe())):
+            assert np.array_equal(copy.read()[1], valid)
+
+
 def test_a_stack_of_files_in_memory_cannot_be_opened_again(make_stack):
     paths = [f"/vsimem/{path.name}" for path in make_stack()[0]]
     for path, file in zip(paths, make_stack()[0], strict=True):

@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import pyogrio
@@ -338,12 +339,13 @@ def test_a_file_without_its_end_is_not_kept(make_map, monkeypatch, tmp_path, end
 def test_what_killed_processes_left_is_swept(make_map, tmp_path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left = [tmp_path / f".geoseg-{process}-abc" for process in (gone.pid, os.getppid())]
+    hosts = {gone.pid: gethostname(), os.getppid(): gethostname(), gone.pid + 1: "another-machine"}
+    left = [tmp_path / f".geoseg-{host}-{process}-abc" for process, host in hosts.items()]
     for folder in left:
         folder.mkdir()
         (folder / "whole.gpkg").touch()
     geoseg.vectorize(make_map(), tmp_path / "polygons.fgb")
-    assert [folder.exists() for folder in left] == [False, True]
+    assert [folder.exists() for folder in left] == [False, True, True]
 
 
 def test_lots_are_appended(make_map, monkeypatch, tmp_path) -> None:

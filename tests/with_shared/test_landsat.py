@@ -88,7 +88,21 @@ def test_percentiles_of_the_stack_are_told_of_its_undeclared_nodata(data: Path, 
     result = run("predict", "--stack", *declared, "--model", model, "--window", 256, "-o", tmp_path / "mask.tif")
     assert "are 0 in all bands" not in result.stderr
     said_so = tmp_path / "said.tif"
-    run("predict", "--stack", *BANDS, "--nodata", 0, "--model", model, "--window", 256, "-o", said_so)
+    run(
+        "predict",
+        "--stack",
+        *BANDS,
+        "--nodata",
+        0,
+        "--nodata-rule",
+        "any",
+        "--model",
+        model,
+        "--window",
+        256,
+        "-o",
+        said_so,
+    )
     with rasterio.open(said_so) as one, rasterio.open(tmp_path / "mask.tif") as other:
         assert np.array_equal(one.read(), other.read()) and 255 in one.read()
     assert geoseg.score(tmp_path / "mask.tif", data / "truth.tif", data / "chips/legend.json").mean_iou > 0.55
