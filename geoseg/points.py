@@ -19,7 +19,7 @@ from rasterio.warp import transform
 
 from geoseg.class_values import one_spelling
 from geoseg.errors import InputError, OutputError, UsageError
-from geoseg.files import disk_errors, replace_file
+from geoseg.files import disk_errors, replace_file, require_closed
 from geoseg.layers import read_layer
 from geoseg.qgis import write_layer_style
 
@@ -147,6 +147,8 @@ def write_points(
             _write_layer(points, whole, {"layer_metadata": dict(record or {})})
             if style is not None:
                 write_layer_style(whole, LAYER, "labelling", style)
+        if path.suffix == ".gpkg":
+            require_closed(path)
         replace_file(path, whole.read_bytes())
 
 

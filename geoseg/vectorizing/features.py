@@ -24,7 +24,7 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.errors import ResourceError, UsageError
-from geoseg.files import disk_errors, is_alive, require_place
+from geoseg.files import disk_errors, is_alive, replace_database, require_place
 from geoseg.qgis import write_layer_style
 
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".parquet": "Parquet"}
@@ -135,7 +135,10 @@ class FeatureWriter:
         with self._writing():
             finished = self._in_format()
             require_place(self.path, self.overwrite)
-            os.replace(finished, self.path)
+            if finished == self._whole:
+                replace_database(finished, self.path)
+            else:
+                os.replace(finished, self.path)
 
     def _in_format(self) -> Path:
         """The finished file, in the format asked for."""

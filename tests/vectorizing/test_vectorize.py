@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from socket import gethostname
 
@@ -26,6 +28,7 @@ import geoseg
 from geoseg.errors import InputError, OutputError, ResourceError, UsageError
 from geoseg.grid import IDENTITY, Grid, GroundControlPoint
 from geoseg.legend import DEEPGLOBE, NODATA, Legend, LegendClass
+from geoseg.points import SamplePoints, write_points
 from geoseg.raster.writer import ClassRasterWriter
 from geoseg.tiling import blocks
 from geoseg.vectorizing import vectorize as module
@@ -334,6 +337,22 @@ def test_a_file_without_its_end_is_not_kept(make_map, monkeypatch, tmp_path, end
     with pytest.raises(ResourceError, match="not all there"):
         geoseg.vectorize(make_map(), tmp_path / f"polygons.{ending}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+
+
+def test_a_geopackage_that_another_program_changes_is_left_alone(make_map, tmp_path) -> None:
+    path, output = make_map(), tmp_path / "polygons.gpkg"
+    geoseg.vectorize(path, output)
+    with closing(sqlite3.connect(output)) as editor:
+        editor.execute("pragma journal_mode=wal")
+        editor.execute("update gpkg_contents set last_change = '2026-01-01T00:00:00.000Z'")
+        editor.commit()
+        with pytest.raises(OutputError, match=r"polygons\.gpkg.*close"):
+            geoseg.vectorize(path, output, overwrite=True)
+        points = SamplePoints(("1",), np.array([1.0]), np.array([2.0]), UTM, {})
+        with pytest.raises(OutputError, match=r"polygons\.gpkg.*close"):
+            write_points(points, output)
+    assert geoseg.vectorize(path, output, overwrite=True).path == output
+    assert pyogrio.read_info(output)["features"] > 5 and not list(tmp_path.glob("*.gpkg-*"))
 
 
 def test_what_killed_processes_left_is_swept(make_map, tmp_path) -> None:
