@@ -7,7 +7,6 @@ import json
 import click
 
 from . import options
-from .heap import return_freed_memory
 
 
 @click.group()
@@ -75,7 +74,6 @@ def run(obj: dict, folder: str, as_json: bool, **given) -> None:
     """
     import geoseg
 
-    return_freed_memory()
     done = geoseg.run_job(folder, progress=obj["progress"], **given)
     click.echo(json.dumps(done.to_dict()) if as_json else done.to_text())
     found = geoseg.job_status(folder)
@@ -118,6 +116,5 @@ def merge(folder: str, output: str, as_json: bool, **given) -> None:
     """Make the map of a finished job, with the classes' areas; into a folder also summary.json."""
     import geoseg
 
-    return_freed_memory()
     merged = geoseg.merge_job(folder, output, **given)
     click.echo(json.dumps([one.to_dict() for one in merged]) if as_json else "\n".join(one.to_text() for one in merged))

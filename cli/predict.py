@@ -12,7 +12,6 @@ import click
 from geoseg.redaction import redact
 
 from . import options
-from .heap import return_freed_memory
 
 
 @click.command()
@@ -62,7 +61,6 @@ def predict(obj: dict, scenes, output: str, model, dry_run: bool, as_json: bool,
     """
     from geoseg.predict_scenes import plan_scenes, predict_scenes
 
-    return_freed_memory()
     kind, scores_output = scores or ("none", None)
     if dry_run:
         of_files = ("cog", "creation_options", "qml", "stac", "datetime")
