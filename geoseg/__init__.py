@@ -28,7 +28,7 @@ _HOMES = {
     "MosaicScene": "geoseg.raster.mosaic",
     "OpeningPolicy": "geoseg.source",
     "Plan": "geoseg.prediction.plan",
-    "Prediction": "geoseg.prediction.predict",
+    "Prediction": "geoseg.prediction.prediction",
     "Reliability": "geoseg.scoring.calibration",
     "Report": "geoseg.scoring.report",
     "Restyled": "geoseg.raster.restyle",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import geoseg
+from geoseg.ahead import usable_cpus
 from geoseg.redaction import redact
 
 Level = Literal["broken", "slow", "note"]
@@ -237,7 +238,7 @@ def _processor() -> str:
 def _threads(facts: dict[str, Any]) -> Iterator[Finding]:
     import torch
 
-    usable, quota = _usable_cpus(), _cpu_quota()
+    usable, quota = usable_cpus(), _cpu_quota()
     facts |= {"CPUs": usable, "CPU quota": quota, "torch threads": torch.get_num_threads()}
     facts |= {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
     threads = facts["torch threads"]
@@ -252,10 +253,6 @@ def _threads(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "note", "torch's waiting threads spin", "on a machine that others use too set OMP_WAIT_POLICY=PASSIVE"
         )
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_quota() -> float | None:

@@ -18,7 +18,8 @@ from geoseg.models.segmenter import Segmenter, blank_tiles
 from geoseg.models.storage import load
 from geoseg.prediction.journal import unfinished
 from geoseg.prediction.plan import Plan, Scores
-from geoseg.prediction.predict import Prediction, open_scene, planned, predict, require_other_file
+from geoseg.prediction.predict import open_scene, planned, predict, require_other_file
+from geoseg.prediction.prediction import Prediction
 from geoseg.raster.bands import Band
 from geoseg.raster.coarse import source_of
 from geoseg.raster.footprint import require_footprint

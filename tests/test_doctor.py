@@ -91,7 +91,7 @@ def test_a_look_that_fails_is_a_finding(environment):
     ("changes", "expected"),
     [
         ({"_cpu_quota": lambda: 1.0}, "2 threads share 1 CPUs of this container; set OMP_NUM_THREADS=1"),
-        ({"_usable_cpus": lambda: 8, "_cpu_quota": lambda: None}, ""),
+        ({"usable_cpus": lambda: 8, "_cpu_quota": lambda: None}, ""),
         ({"_meminfo": lambda: {"MemTotal": 8 << 30, "MemAvailable": 1 << 30}}, "1.0 GiB of memory are free"),
         ({"_memory_limit": lambda: 2 << 30}, "2.0 GiB of memory are free"),
     ],

@@ -21,6 +21,7 @@ from distributed.client import FuturesCancelledError
 from distributed.comm import CommClosedError
 from distributed.utils import silence_logging_cmgr
 
+from geoseg.ahead import usable_cpus
 from geoseg.errors import ResourceError, UsageError
 from geoseg.jobs.job import Job, Task
 from geoseg.jobs.parts import Failure, Parts
@@ -96,7 +97,7 @@ def worker_specs(
     """
     if gpus is not None and not gpus:
         raise ResourceError("the job was planned for GPUs, and there is none here; plan it for the CPU: --device cpu")
-    count = workers or (len(gpus) if gpus else max(1, cores() // CORES))
+    count = workers or (len(gpus) if gpus else max(1, usable_cpus() // CORES))
     if gpus and count > len(gpus):
         raise UsageError(f"--workers {count}: there are {len(gpus)} GPU(s), and each worker takes one for itself")
     limit = _memory_limit(memory) if memory else 1 / count
@@ -123,13 +124,8 @@ def visible_gpus() -> list[str]:
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _threads(workers: int) -> int:
-    return max(1, cores() // workers)
+    return max(1, usable_cpus() // workers)
 
 
 def _memory_limit(said: str) -> int | float:

@@ -20,7 +20,7 @@ from geoseg.grid import Window
 from geoseg.jobs.job import Job, read_job
 from geoseg.jobs.parts import Part, Parts
 from geoseg.jobs.status import SceneStatus, scene_status
-from geoseg.prediction.predict import Prediction
+from geoseg.prediction.prediction import Prediction
 from geoseg.raster.index import is_index, write_index
 from geoseg.raster.scene import Scene
 from geoseg.raster.writer import ClassRasterWriter, require_writable
@@ -78,7 +78,7 @@ def merge_job(
     """
     job = read_job(folder)
     parts = Parts(folder, job)
-    targets, summary = _targets(job, str(output), overwrite)
+    targets, summary = _targets(job, parts, str(output), overwrite)
     if (cog or creation_options) and any(map(is_index, targets)):
         raise UsageError("--cog and --co are of a .tif; a .vrt or .gti.gpkg only names the parts")
     statuses = [scene_status(job, number, parts) for number in range(len(job.scenes))]
@@ -96,7 +96,7 @@ def merge_job(
     return merged
 
 
-def _targets(job: Job, output: str, overwrite: bool) -> tuple[list[Path], Path | None]:
+def _targets(job: Job, parts: Parts, output: str, overwrite: bool) -> tuple[list[Path], Path | None]:
     """The map of each scene, and where the summary goes; all can be written."""
     is_folder = output.endswith("/") or Path(output).is_dir()
     if not is_folder and len(job.scenes) > 1:
@@ -107,19 +107,21 @@ def _targets(job: Job, output: str, overwrite: bool) -> tuple[list[Path], Path |
             require_place(target, overwrite)
         else:
             require_writable(target, overwrite)
-        _require_other_files(job, target)
+        _require_other_files(job, parts, target)
         return [target], None
     targets = [Path(output) / f"{scene.stem}.tif" for scene in job.scenes]
     if Path(output).is_dir():
         for target in targets:
             require_writable(target, overwrite)
-            _require_other_files(job, target)
+            _require_other_files(job, parts, target)
         require_place(Path(output) / SUMMARY, overwrite)
     return targets, Path(output) / SUMMARY
 
 
-def _require_other_files(job: Job, target: Path) -> None:
-    """Raise UsageError where a map would take the place of a file that the job reads."""
+def _require_other_files(job: Job, parts: Parts, target: Path) -> None:
+    """Raise UsageError where a map would take the place of a file that the job reads, or stand among its parts."""
+    if target.parent.resolve() == parts.folder.resolve():
+        raise UsageError(f"{target}: is a place of the job's own parts; put the map elsewhere")
     if not target.exists():
         return
     for file in (file for scene in job.scenes for file in _files_of(scene.plan.scene)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.jobs.job import Job, JobScene, read_job
 from geoseg.jobs.parts import Failure, Part, Parts
-from geoseg.prediction.predict import Prediction
+from geoseg.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)

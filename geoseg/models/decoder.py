@@ -87,6 +87,7 @@ class NearestDecoder(nn.Module):
         )
 
     def forward(self, deepest: Tensor, skips: Sequence[Tensor | None]) -> Tensor:
+        """As the other decoder's."""
         features = deepest
         for block, skip in zip(self.blocks, skips, strict=True):
             features = nn.functional.interpolate(features, scale_factor=2, mode="nearest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -110,62 +110,108 @@ class Layout:
     bar_corner: tuple[float, float]
 
 
+class _Panels(NamedTuple):
+    """How the panels stand, and the key that goes with them."""
+
+    size: tuple[float, float]
+    """(width, height) of each."""
+    columns: int
+    heads: tuple[str, ...]
+    head: float
+    """Height of the heads."""
+    key: Key
+
+
+class _Around(NamedTuple):
+    """Where the rest goes; (left, top) each."""
+
+    key: tuple[float, float]
+    scale: tuple[float, float]
+    bar: tuple[float, float]
+    whole: tuple[float, float]
+    """(width, height) of the sheet."""
+
+
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) of all panels."""
+
+
 def laid_out(sheet: Sheet, width: float) -> Layout:
     """Place everything on a sheet that is ``width`` wide at most: of a tall panel it is narrower."""
     probe = new_figure(1, 1, None)
-    single = len(sheet.panels) == 1
     title = broken(probe, sheet.title, width - 2 * MARGIN, TITLE_SIZE, "bold")
-    top = MARGIN + (text_size(probe, title, TITLE_SIZE, "bold")[1] + 0.1 if title else 0.0)
+    across, high = text_size(probe, title, TITLE_SIZE, "bold") if title else (0.0, 0.0)
     ticks = TICK_ROOM if sheet.coordinates else 0.0
-    usable = width - 2 * MARGIN - ticks
-    tallest = TALLEST * width
-    beside = single and _stands_beside(sheet, probe, usable)
-    if beside:
-        key = measured(probe, sheet.entries, columns=1)
-        aside = max(key.width, BAR[0] if sheet.bar else 0.0, 1.0)
-        panel = _panel_size(sheet.ratio, usable - BESIDE - aside, tallest)
-        columns, heads, head = 1, ("",), 0.0
-    else:
-        columns = _columns(len(sheet.panels), sheet.ratio, usable)
-        head = HEAD if any(one.title for one in sheet.panels) else 0.0
-        rows = math.ceil(len(sheet.panels) / columns)
-        across = (usable - (columns - 1) * GUTTER) / columns
-        panel = _panel_size(sheet.ratio, across, (tallest - rows * head - (rows - 1) * GUTTER) / rows)
-        heads = tuple(broken(probe, one.title, panel[0], HEAD_SIZE) for one in sheet.panels)
-        head *= 1 + HEAD_LINE * max(text.count("\n") for text in heads)
-        used = columns * panel[0] + (columns - 1) * GUTTER
-        key = measured(probe, sheet.entries, width=max(used, min(usable, 2.2)))
-    corners = [
-        (MARGIN + ticks + col * (panel[0] + GUTTER), top + head + row * (panel[1] + head + GUTTER))
-        for row, col in (divmod(number, columns) for number in range(len(sheet.panels)))
-    ]
-    right = max(left for left, _ in corners) + panel[0]
-    bottom = max(upper for _, upper in corners) + panel[1]
-    scale = SCALE_ROOM if _has_scale(sheet) else 0.0
-    bar = BAR_ROOM if sheet.bar else 0.0
-    left, upper = corners[0]
-    if beside:
-        key_corner = (right + BESIDE, upper)
-        bar_corner = (right + BESIDE, upper + key.height + (GUTTER if sheet.entries else 0))
-        low = max(bottom, bar_corner[1] + bar + (GUTTER + scale if scale else 0.0))
-        whole = right + BESIDE + aside + MARGIN, max(low, bottom + ticks) + MARGIN
-        scale_corner = (right + BESIDE, low - scale)
-    else:
-        under = bottom + ticks + BELOW
-        scale_corner = (left, under)
-        bar_left = max(left, right - BAR[0]) if scale and right - left > BAR[0] + 1.6 else left
-        bar_top = under if bar_left > left else under + scale
-        bar_corner = (bar_left, bar_top)
-        key_top = (
-            under + (max(scale, bar) if bar_left > left else scale + bar) + (SCALE_GAP if scale and not bar else 0)
-        )
-        key_corner = (left, key_top)
-        low = key_top + (key.height if sheet.entries else -BELOW)
-        whole = max(right, left + key.width if sheet.entries else 0, left + 1.0) + MARGIN, low + MARGIN
-    if title:
-        whole = max(whole[0], 2 * MARGIN + text_size(probe, title, TITLE_SIZE, "bold")[0]), whole[1]
-    corner = scale_corner, bar_corner
-    return Layout(*whole, panel, tuple(corners), title, heads, key, key_corner, beside, *corner)
+    usable, tallest = width - 2 * MARGIN - ticks, TALLEST * width
+    beside = len(sheet.panels) == 1 and _stands_beside(sheet, probe, usable)
+    panels = (_panel_beside_key if beside else _panels_above_key)(sheet, probe, usable, tallest)
+    corners = _corners(panels, len(sheet.panels), MARGIN + ticks, MARGIN + (high + 0.1 if title else 0.0))
+    right, bottom = (max(ends) + side for ends, side in zip(zip(*corners, strict=True), panels.size, strict=True))
+    around = (_around_beside if beside else _around_below)(sheet, panels.key, (*corners[0], right, bottom), ticks)
+    wide, whole_high = around.whole
+    whole = max(wide, 2 * MARGIN + across) if title else wide, whole_high
+    rest = around.key, beside, around.scale, around.bar
+    return Layout(*whole, panels.size, corners, title, panels.heads, panels.key, *rest)
+
+
+def _panel_beside_key(sheet: Sheet, probe: Figure, usable: float, tallest: float) -> _Panels:
+    key = measured(probe, sheet.entries, columns=1)
+    return _Panels(_panel_size(sheet.ratio, usable - BESIDE - _aside(sheet, key), tallest), 1, ("",), 0.0, key)
+
+
+def _panels_above_key(sheet: Sheet, probe: Figure, usable: float, tallest: float) -> _Panels:
+    columns = _columns(len(sheet.panels), sheet.ratio, usable)
+    head = HEAD if any(one.title for one in sheet.panels) else 0.0
+    rows = math.ceil(len(sheet.panels) / columns)
+    across = (usable - (columns - 1) * GUTTER) / columns
+    size = _panel_size(sheet.ratio, across, (tallest - rows * head - (rows - 1) * GUTTER) / rows)
+    heads = tuple(broken(probe, one.title, size[0], HEAD_SIZE) for one in sheet.panels)
+    head *= 1 + HEAD_LINE * max(text.count("\n") for text in heads)
+    used = columns * size[0] + (columns - 1) * GUTTER
+    key = measured(probe, sheet.entries, width=max(used, min(usable, 2.2)))
+    return _Panels(size, columns, heads, head, key)
+
+
+def _aside(sheet: Sheet, key: Key) -> float:
+    """Width of what stands to the right of a panel."""
+    return max(key.width, BAR[0] if sheet.bar else 0.0, 1.0)
+
+
+def _corners(panels: _Panels, count: int, left: float, top: float) -> tuple[tuple[float, float], ...]:
+    (width, height), head = panels.size, panels.head
+    return tuple(
+        (left + col * (width + GUTTER), top + head + row * (height + head + GUTTER))
+        for row, col in (divmod(number, panels.columns) for number in range(count))
+    )
+
+
+def _around_beside(sheet: Sheet, key: Key, box: Box, ticks: float) -> _Around:
+    """Key and bar to the right from the top down, the scale at the bottom there."""
+    _, top, right, bottom = box
+    scale, bar = _rooms(sheet)
+    left = right + BESIDE
+    bar_top = top + key.height + (GUTTER if sheet.entries else 0)
+    low = max(bottom, bar_top + bar + (GUTTER + scale if scale else 0.0))
+    whole = left + _aside(sheet, key) + MARGIN, max(low, bottom + ticks) + MARGIN
+    return _Around((left, top), (left, low - scale), (left, bar_top), whole)
+
+
+def _around_below(sheet: Sheet, key: Key, box: Box, ticks: float) -> _Around:
+    """Scale and bar below, in one row where there is room, and the key below these."""
+    left, _, right, bottom = box
+    scale, bar = _rooms(sheet)
+    under = bottom + ticks + BELOW
+    in_one_row = scale > 0 and right - left > BAR[0] + 1.6
+    bar_corner = (right - BAR[0], under) if in_one_row else (left, under + scale)
+    key_top = under + (max(scale, bar) if in_one_row else scale + bar) + (SCALE_GAP if scale and not bar else 0)
+    low = key_top + (key.height if sheet.entries else -BELOW)
+    whole = max(right, left + key.width if sheet.entries else 0, left + 1.0) + MARGIN, low + MARGIN
+    return _Around((left, key_top), (left, under), bar_corner, whole)
+
+
+def _rooms(sheet: Sheet) -> tuple[float, float]:
+    """Heights that the scale and the colour bar take."""
+    return SCALE_ROOM if _has_scale(sheet) else 0.0, BAR_ROOM if sheet.bar else 0.0
 
 
 def drawn(sheet: Sheet, layout: Layout) -> Figure:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import rasterio.features
 import shapely
 from rasterio.crs import CRS
-from rasterio.transform import GCPTransformer
 
 from geoseg.errors import InputError
 from geoseg.grid import Grid
 from geoseg.raster.opening import open_raster, reading
-from geoseg.raster.projection import Projection
+from geoseg.raster.projection import Projection, coordinates
 from geoseg.source import Source
 
 LOOKED_AT = 512
@@ -39,10 +37,10 @@ def footprint(source: str | Path | Source, grid: Grid) -> shapely.Polygon | shap
     latitude farthest from there.
     Raises InputError where the grid has no place on Earth.
     """
-    to_crs, crs = _place_of(grid, Source.of(source))
+    require_footprint(grid, str(Source.of(source)))
     outline = shapely.segmentize(_data_outline(source, grid), max(grid.shape) / PIECES)
-    projection = Projection(crs, WGS84)
-    places = np.stack(projection(*to_crs(shapely.get_coordinates(outline))), -1)
+    projection = Projection(grid.crs, WGS84)
+    places = np.stack(projection(*coordinates(grid, shapely.get_coordinates(outline)).T), -1)
     if not np.isfinite(places).all():
         raise InputError(f"{source}: parts of it have no longitude and latitude; cut them away")
     around = shapely.set_coordinates(outline, places)
@@ -67,21 +65,6 @@ def require_footprint(grid: Grid, name: str) -> None:
     """Raise InputError where a grid has no place on Earth."""
     if grid.crs is None or not (grid.georeferenced or grid.gcps):
         raise InputError(f"{name}: has no place on Earth (no CRS, or no transform); georeference it first")
-
-
-def _place_of(grid: Grid, source: Source) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], CRS]:
-    """The way from (n, 2) (col, row) to (x, y) in the grid's CRS."""
-    require_footprint(grid, str(source))
-    if grid.georeferenced:
-        return lambda xy: grid.transform @ tuple(xy.T), grid.crs
-    points = [rasterio.control.GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in grid.gcps]
-
-    def by_points(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with GCPTransformer(points) as transformer:
-            x, y = transformer.xy(xy[:, 1], xy[:, 0], offset="ul")
-        return np.array(x), np.array(y)
-
-    return by_points, grid.crs
 
 
 def _data_outline(source: str | Path | Source, grid: Grid) -> shapely.Geometry:

@@ -205,6 +205,7 @@ def _look_into(vrt: Source, above: tuple[str, ...] = ()) -> None:
         raise _too_large(vrt, f"names {len(found)} files; over {MOST_SOURCES}")
 
     def look_at(source: Source) -> None:
+        """Open what the VRT names, or what that names in turn."""
         try:
             if source.suffix == ".vrt":
                 _require_file(source)

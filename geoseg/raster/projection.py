@@ -1,13 +1,16 @@
-"""Coordinates of one CRS in another."""
+"""Coordinates of pixels, and of one CRS in another."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyproj
 import pyproj.exceptions
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
+from rasterio.transform import GCPTransformer
 
 from geoseg.errors import InputError
+from geoseg.grid import Grid
 
 
 class Projection:
@@ -39,3 +42,16 @@ class Projection:
         where there are no coordinates.
         """
         return self._transformer.transform_bounds(*bounds)
+
+
+def coordinates(grid: Grid, points: np.ndarray) -> np.ndarray:
+    """(n, 2) float64 (x, y) in the grid's CRS of (n, 2) corners of pixels (column, row).
+
+    By the transform, else by the control points as GDAL fits them: a polynomial of the second order from six on.
+    """
+    col, row = points.T
+    if grid.georeferenced:
+        return np.stack(grid.transform @ (col, row), 1)
+    fitted = [GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in grid.gcps]
+    with GCPTransformer(fitted) as transformer:
+        return np.stack(transformer.xy(row, col, offset="ul"), 1)

@@ -183,6 +183,7 @@ class _Layout:
 
     @classmethod
     def of(cls, source: Source) -> _Layout:
+        """Of the map in a file."""
         with open_raster(source) as dataset:
             structure = dataset.tags(ns="IMAGE_STRUCTURE")
             cog, compression = structure.get("LAYOUT") == "COG", structure.get("COMPRESSION", "NONE").upper()

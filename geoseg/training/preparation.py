@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from geoseg.datasets.cache import open_cache
+from geoseg.datasets.cache import SceneCache, open_cache
 from geoseg.datasets.dataset import Dataset
 from geoseg.datasets.oversampling import find_rule, resolve_rare_set
 from geoseg.datasets.samples import Framing, LabelledScene, Samples
@@ -73,17 +73,17 @@ def prepare(
     scaling = begin.scaling or choose_scaling(settings, image)
     names = begun.band_names if begun else common_names(scenes["train"], bands is not None)
     decoded = open_cache(cache, framing, [*scenes["train"], *scenes["val"]])
-    looked_through = tqdm(scenes["train"], "looking through", unit="scene", leave=False, disable=not progress)
-    found = survey(looked_through, dataset.legend, decoded.tally, settings.gsd)
-    say_what_was_found(found, dataset, split)
-    warn_of_resolutions(found, settings.gsd)
-    warn_of_overlaps(split)
+    found = look_through(scenes["train"], decoded, dataset, split, settings, progress)
     weights = class_weights(settings.class_weights, found.counts, dataset.legend.ignored)
     scaling = scaling or scaling_of(found, settings, image)
     stretches = {part: stretches_of(scenes[part], scaling) for part in scenes}
+    record = training_record(dataset, split, settings, found, weights)
     config = SegmenterConfig(
         dataset.legend,
         encoder=settings.encoder,
+        width=settings.width,
+        norm=settings.norm,
+        decoder=settings.decoder,
         bands=len(image.bands),
         band_numbers=image.bands,
         band_names=names,
@@ -92,15 +92,10 @@ def prepare(
         mean=begin.mean,
         std=begin.std,
         fill=fill_of(found, scaling, stretches["train"]),
-        width=settings.width,
-        norm=settings.norm,
-        decoder=settings.decoder,
         window=framing.side,
         size=framing.size,
         gsd=found.gsd,
-        provenance=training_record(dataset, split, settings, found, weights)
-        | {"precision": resolve_precision(precision, torch_device)}
-        | begin.provenance,
+        provenance=record | {"precision": resolve_precision(precision, torch_device)} | begin.provenance,
     )
     segmenter = Segmenter(config, begin.network).to(torch_device)
     copies = oversampled_copies(settings, found, dataset.legend)
@@ -108,6 +103,27 @@ def prepare(
     train_samples = Samples(scenes["train"], framing, settings.seed, copies, decoded.sample, stretches["train"], counts)
     val_samples = Samples(scenes["val"], framing, settings.seed, None, decoded.sample, stretches["val"])
     return Trainer(segmenter, settings, train_samples, val_samples, weights, precision, processes)
+
+
+def look_through(
+    scenes: Sequence[LabelledScene],
+    decoded: SceneCache,
+    dataset: Dataset,
+    split: Split,
+    settings: TrainingSettings,
+    progress: bool,
+) -> Survey:
+    """Count and measure the training scenes, and say what was found."""
+    found = survey(
+        tqdm(scenes, "looking through", unit="scene", leave=False, disable=not progress),
+        dataset.legend,
+        decoded.tally,
+        settings.gsd,
+    )
+    say_what_was_found(found, dataset, split)
+    warn_of_resolutions(found, settings.gsd)
+    warn_of_overlaps(split)
+    return found
 
 
 def resolve_framing(settings: TrainingSettings, scenes: Sequence[LabelledScene]) -> tuple[TrainingSettings, Framing]:

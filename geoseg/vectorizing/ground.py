@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pyproj
 import shapely
-from rasterio.control import GroundControlPoint
-from rasterio.transform import GCPTransformer
 
 from geoseg.errors import InputError
 from geoseg.grid import Grid
 from geoseg.raster.areas import DEGREES
-from geoseg.raster.projection import Projection
+from geoseg.raster.projection import Projection, coordinates
 
 GEOD = pyproj.Geod(ellps="WGS84")
 LONGEST = 16.0
@@ -63,12 +61,7 @@ class Ground:
 
     def coordinates(self, points: np.ndarray) -> np.ndarray:
         """(n, 2) coordinates of (n, 2) corners (column, row)."""
-        col, row = points.T
-        if self._by_points:
-            fitted = [GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in self._grid.gcps]
-            with GCPTransformer(fitted) as transformer:
-                return np.stack(transformer.xy(row, col, offset="ul"), 1)
-        return np.stack((col, -row) if self.in_pixels else self._grid.transform @ (col, row), 1)
+        return points * (1, -1) if self.in_pixels else coordinates(self._grid, points)
 
     def placed(self, shapes: np.ndarray) -> np.ndarray:
         """(m,) polygons in pixels, with their shells anticlockwise, in coordinates."""

@@ -234,6 +234,8 @@ def _readable(labels: Labels, manner: _Manner, folder: Path, progress: bool) -> 
     with tqdm(total=passes * tiles, unit="tile", disable=not progress, leave=False) as bar:
 
         def counted(read: Read) -> Read:
+            """The same, moving the bar."""
+
             def read_and_count(window: Window) -> np.ndarray:
                 bar.update()
                 return read(window)

@@ -165,7 +165,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=8192, help="of the scene in pixels")
     parser.add_argument("--part", type=int, default=2048, help="side of the parts in pixels")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=max(1, on_dask.cores() // 2), help="of the network in each")
+    parser.add_argument(
+        "--threads", type=int, default=max(1, on_dask.usable_cpus() // 2), help="of the network in each"
+    )
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

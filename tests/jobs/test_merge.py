@@ -36,6 +36,14 @@ def test_a_map_is_as_predict_writes_it(finished, predicted, tmp_path):
     assert merged.result.counts.sum() == 1041 * 1103
 
 
+def test_a_map_never_stands_among_the_parts(finished):
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (finished / "parts").iterdir())
+    for name in ("part-000000.tif", "map.tif", "map.vrt"):
+        with pytest.raises(UsageError, match="is a place of the job's own parts"):
+            geoseg.merge_job(finished, finished / "parts" / name, overwrite=True)
+    assert before == sorted((path.name, path.stat().st_mtime_ns) for path in (finished / "parts").iterdir())
+
+
 def test_a_cog_has_the_bytes_of_predict_s(finished, job_scene, job_model, tmp_path):
     options = {"COMPRESS": "LZW"}
     geoseg.merge_job(finished, tmp_path / "a.tif", cog=True, creation_options=options)

@@ -201,6 +201,16 @@ def test_a_map_behind_a_link_keeps_its_rights_and_the_link(make_map, tmp_path) -
         assert scene.colour_table[0] == RECOLOURED.classes[0].colour
 
 
+def test_a_history_that_is_damaged_begins_anew_and_is_told(make_map, caplog) -> None:
+    path = make_map()
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(GEOSEG_RESTYLED="[{")
+    geoseg.restyle(path, RECOLOURED)
+    assert "its tag GEOSEG_RESTYLED is damaged" in caplog.text
+    with rasterio.open(path) as dataset:
+        assert len(json.loads(dataset.tags()["GEOSEG_RESTYLED"])) == 1
+
+
 def test_the_style_for_qgis(make_map) -> None:
     path = make_map()
     geoseg.restyle(path, RECOLOURED, qml=True)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio.crs import CRS
 
 import geoseg
 from geoseg.errors import InputError, OutputError, UsageError
-from geoseg.legend import Legend
+from geoseg.grid import IDENTITY, Grid, GroundControlPoint
+from geoseg.legend import DEEPGLOBE, Legend
 from geoseg.raster.writer import ClassRasterWriter
 
 
@@ -137,3 +139,18 @@ def test_what_is_refused(mapped, trained_run, make_raster, tmp_path):
         writer.write(scene.grid.window, np.zeros(scene.grid.shape, np.uint8))
     with pytest.raises(InputError, match="has no place on Earth"):
         geoseg.stac_item(tmp_path / "n.tif", datetime="2024")
+
+
+def test_a_map_with_control_points_alone_has_no_resolution_and_a_link_that_is_a_uri(
+    make_raster, tmp_path, require_stac
+):
+    places = [(0, 0), (0, 53), (37, 0), (37, 53)]
+    gcps = tuple(GroundControlPoint(row, col, 10 + col / 100, 50 - row / 100, 0.0) for row, col in places)
+    grid = Grid(CRS.from_epsg(4326), IDENTITY, (37, 53), gcps)
+    path = tmp_path / "m 1#a.tif"
+    with ClassRasterWriter(path, grid, DEEPGLOBE) as writer:
+        writer.write(grid.window, np.full(grid.shape, 1, np.uint8))
+    item = geoseg.stac_item(path, tmp_path / "m.json", datetime="2024")
+    require_stac(item)
+    assert "gsd" not in item["properties"]
+    assert item["assets"]["map"]["href"] == "./m%201%23a.tif"

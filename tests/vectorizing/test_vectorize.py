@@ -355,6 +355,16 @@ def test_a_geopackage_that_another_program_changes_is_left_alone(make_map, tmp_p
     assert pyogrio.read_info(output)["features"] > 5 and not list(tmp_path.glob("*.gpkg-*"))
 
 
+def test_metres_are_not_found_where_the_middle_of_a_map_is_off_the_earth(tmp_path) -> None:
+    # The disc of a geostationary satellite lies in the other corner.
+    grid = Grid(CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0"), Affine(2e5, 0, 0, 0, -2e5, 8e6), (40, 60))
+    with ClassRasterWriter(tmp_path / "map.tif", grid, DEEPGLOBE) as writer:
+        writer.write(grid.window, np.ones(grid.shape, np.uint8))
+    with pytest.raises(UsageError, match="its centre lies beyond the Earth, so --simplify finds no metres"):
+        geoseg.vectorize(tmp_path / "map.tif", tmp_path / "polygons.gpkg", simplify=10)
+    assert not (tmp_path / "polygons.gpkg").exists()
+
+
 def test_what_killed_processes_left_is_swept(make_map, tmp_path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
