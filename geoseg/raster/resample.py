@@ -6,6 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+BEYOND_IS_NO_DATA = np.errstate(over="ignore", invalid="ignore")
+"""Sums beyond all numbers are no reason to warn: their pixels become invalid."""
+
 
 def nearest(index: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(..., H, W) of any dtype to (..., *shape): each pixel takes the value at its centre; no value is invented."""
@@ -49,6 +52,7 @@ def majority(index: np.ndarray, shape: tuple[int, int], none: int) -> np.ndarray
     return found
 
 
+@BEYOND_IS_NO_DATA
 def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(C, H, W) pixels and (H, W) valid to ``shape``, in the dtype of ``pixels``.
 
@@ -67,6 +71,7 @@ def area(pixels: np.ndarray, valid: np.ndarray, shape: tuple[int, int]) -> tuple
     return mean.astype(pixels.dtype), (weight >= 0.5) & _is_finite(mean)
 
 
+@BEYOND_IS_NO_DATA
 def block_means(pixels: np.ndarray, valid: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """(C, H, W) pixels and (H, W) valid to one pixel for each ``factor`` x ``factor``, in the dtype of ``pixels``.
 

@@ -139,7 +139,7 @@ def test_each_gpu_has_a_worker_of_its_own(monkeypatch):
 
 
 def test_workers_share_the_cores(monkeypatch):
-    monkeypatch.setattr(on_dask, "cores", lambda: 10)
+    monkeypatch.setattr(on_dask, "usable_cpus", lambda: 10)
     for workers, count, threads in ((None, 2, "5"), (3, 3, "3"), (20, 20, "1")):
         specs = worker_specs(workers, None, None, None)
         assert len(specs) == count
