@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,15 @@ RECORD = "decided"
 NOT_IN_FILES = ("config", "debug", "help", "version")
 
 
-def configurable(command: click.Command) -> click.Command:
-    """The command with an option --config, whose file has defaults for its other options."""
+def configurable(command: click.Command, *, group: str = "") -> click.Command:
+    """The command with an option --config, whose file has defaults for its other options.
+
+    Of a group each command has one, and a table such as [job.plan].
+    """
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            configurable(inner, group=f"{command.name}.")
+        return command
     option = click.Option(
         ["--config"],
         type=click.Path(path_type=Path, dir_okay=False),
@@ -27,7 +34,7 @@ def configurable(command: click.Command) -> click.Command:
         expose_value=False,
         callback=_take,
         shell_complete=files,
-        help=f"Options from the table [{command.name}] of a file; those on the command line win.",
+        help=f"Options from the table [{group}{command.name}] of a file; those on the command line win.",
     )
     # Above -q and --debug, which stand last.
     command.params.insert(len(command.params) - 2, option)
@@ -37,14 +44,15 @@ def configurable(command: click.Command) -> click.Command:
 def _take(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    tables = _read(path)
-    commands = context.find_root().command.commands
+    groups = context.find_root().command.commands
+    tables, commands = dict(_by_command(_read(path), groups)), dict(_by_command(groups, groups))
     for name, table in tables.items():
         _check_table(path, name, table, commands)
-    own = tables.get(context.command.name)
+    name = next(name for name, command in commands.items() if command is context.command)
+    own = tables.get(name)
     if own is None:
         there = ", ".join(f"[{name}]" for name in tables if name != RECORD) or "none"
-        raise click.UsageError(f"{path}: has no table [{context.command.name}]; there is {there}")
+        raise click.UsageError(f"{path}: has no table [{name}]; there is {there}")
     known = _parameters(context.command)
     context.default_map = {
         known[_plain(key)].name: _typed(path, key, value, known[_plain(key)]) for key, value in own.items()
@@ -60,6 +68,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise click.UsageError(f"{path}: cannot be read as TOML ({error})") from error
 
 
+def _by_command(found: Mapping[str, Any], groups: Mapping[str, click.Command]) -> Iterator[tuple[str, Any]]:
+    """Tables or commands by the commands' names, those of a group such as job with both: job.plan."""
+    for name, one in found.items():
+        inner = getattr(one, "commands", one)
+        if isinstance(groups.get(name), click.Group) and isinstance(inner, dict):
+            yield from ((f"{name}.{key}", value) for key, value in inner.items())
+        else:
+            yield name, one
+
+
 def _check_table(path: Path, name: str, table: Any, commands: dict[str, click.Command]) -> None:
     if not isinstance(table, dict):
         raise click.UsageError(f"{path}: {name} stands in no table; put it below [train], [predict] or another command")
@@ -73,7 +91,9 @@ def _check_table(path: Path, name: str, table: Any, commands: dict[str, click.Co
         raise click.UsageError(f"{path}: [{name}] has {twice} twice, under two spellings")
     for key in table:
         if _plain(key) not in known:
-            raise click.UsageError(f"{path}: geoseg {name} has no option {key}{_nearest(_plain(key), known)}")
+            raise click.UsageError(
+                f"{path}: geoseg {name.replace('.', ' ')} has no option {key}{_nearest(_plain(key), known)}"
+            )
 
 
 def _parameters(command: click.Command) -> dict[str, click.Parameter]:

@@ -133,4 +133,4 @@ COMMANDS = (
     *(import_, export, stac, info, doctor),
 )
 for command in COMMANDS:
-    cli.add_command(command if isinstance(command, click.Group) else configurable(command))
+    cli.add_command(configurable(command))

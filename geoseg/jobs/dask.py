@@ -45,6 +45,10 @@ CONFIG = {
     # A network that computes holds the interpreter for long; that is no reason to take a worker for dead.
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.multiprocessing-method": "spawn",
+    # Dask has workers give memory back at once, by MALLOC_TRIM_THRESHOLD_, at which networks compute a fifth slower.
+    "distributed.nanny.pre-spawn-environ": {},
+    # Nobody sees it without a dashboard, and it takes the interpreter a hundred times a second.
+    "distributed.worker.profile.enabled": False,
 }
 GONE = "is gone; what was finished is kept, and the same command goes on with it"
 

@@ -146,7 +146,12 @@ class Job:
         if len(self.scenes) != len(other.scenes):
             return self
         pairs = zip(self.scenes, other.scenes, strict=True)
-        return Job(tuple(replace(scene, plan=_with_batch(scene.plan, theirs.plan)) for scene, theirs in pairs))
+        return Job(
+            tuple(
+                replace(scene, plan=scene.plan.with_batch(theirs.plan.numerics.batch_shape[0]))
+                for scene, theirs in pairs
+            )
+        )
 
     def to_json(self) -> str:
         """The job as a JSON document; ``from_json`` reads it back, equal."""
@@ -215,11 +220,6 @@ def read_job(folder: str | Path) -> Job:
 @lru_cache(maxsize=2)
 def _read_once(file: Path, modified: int, size: int) -> Job:
     return Job.from_json(file.read_text(encoding="utf-8"), str(file))
-
-
-def _with_batch(plan: Plan, other: Plan) -> Plan:
-    shape = other.numerics.batch_shape[0], *plan.numerics.batch_shape[1:]
-    return replace(plan, numerics=replace(plan.numerics, batch_shape=shape))
 
 
 def _grid_to_dict(grid: Grid) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def _with_shards(plan: Plan, part: int) -> tuple[Plan, int]:
     """
     side = max(part // plan.scene.get("factor", 1) // BLOCK * BLOCK, BLOCK)
     height = next(height for height in (SHARD_SHAPE[0], BLOCK) if side % height == 0)
-    return replace(plan, shard_shape=(height, side)), side // height
+    plan = replace(plan, shard_shape=(height, side)).with_even_batches(plan.numerics.batch_shape[0])
+    return plan, side // height
 
 
 def _require_reopening(plan: Plan) -> None:

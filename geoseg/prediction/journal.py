@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +173,7 @@ def _agreed(record: dict[str, Any] | None, plan: Plan, output: Path) -> Plan:
         earlier = Plan.from_json(json.dumps(record))
     except UsageError as error:
         raise UsageError(f"{output}: {error}; --overwrite begins again") from error
-    batch = earlier.numerics.batch_shape
-    wanted = replace(plan, numerics=replace(plan.numerics, batch_shape=(batch[0], *plan.numerics.batch_shape[1:])))
+    wanted = plan.with_batch(earlier.numerics.batch_shape[0])
     before, now = (json.loads(p.to_json()) for p in (earlier, wanted))
     differing = sorted(key for key in now if before.get(key) != now[key])
     if differing:

@@ -132,6 +132,20 @@ class Plan:
         """True where tiles have more pixels than windows."""
         return self.size > self.lattice.side
 
+    def with_batch(self, count: int) -> Plan:
+        """The plan with batches of so many tiles."""
+        shape = count, *self.numerics.batch_shape[1:]
+        return replace(self, numerics=replace(self.numerics, batch_shape=shape))
+
+    def with_even_batches(self, most: int) -> Plan:
+        """The plan with batches of at most so many tiles.
+
+        A batch never crosses a row of windows of a column of shards; equal shares of the longest row leave the fewest
+        places to fill up.
+        """
+        across = max(len(self.lattice.cols_meeting(self.shards[column[0]])) for column in self.columns)
+        return self.with_batch(math.ceil(across / math.ceil(across / most)))
+
     @property
     def forwarded(self) -> int:
         """Tiles that a local run forwards if none is empty: a column of shards shares its windows."""
@@ -243,13 +257,13 @@ def make_plan(
         torch_device.type,
         instruction_set(torch_device),
         precision,
-        (_resolve_batch(batch_size, segmenter, tile_shape, lattice), *tile_shape),
+        (1, *tile_shape),
         resolve_engine(engine, segmenter, torch_device),
     )
     tau, weights = resolve_prior(prior_correction, config)
     if unit := MappingUnit.of(min_area, min_pixels):
         unit.require_place(scene.grid, scene.name)
-    return Plan(
+    plan = Plan(
         scene.describe(),
         model_identity(segmenter),
         lattice,
@@ -266,6 +280,8 @@ def make_plan(
         min_area=min_area,
         min_pixels=min_pixels,
     )
+    fitting = _tiles_that_fit(segmenter, tile_shape) if batch_size is None and torch_device.type == "cuda" else 1
+    return plan.with_even_batches(batch_size or fitting)
 
 
 def default_overlap(side: int, size: int) -> int:
@@ -381,13 +397,6 @@ def resolve_stretch(scene: SceneLike, config: SegmenterConfig, given: Bounds | N
     return found
 
 
-def _resolve_batch(wanted: int | None, segmenter: Segmenter, tile_shape: tuple[int, int], lattice: Lattice) -> int:
-    limit = wanted or (_tiles_that_fit(segmenter, tile_shape) if segmenter.device.type == "cuda" else 1)
-    # A batch never crosses a row of the lattice; equal shares of a row leave the fewest places to fill up.
-    across = len(lattice.cols)
-    return math.ceil(across / math.ceil(across / limit))
-
-
 @torch.inference_mode()
 def _tiles_that_fit(segmenter: Segmenter, tile_shape: tuple[int, int]) -> int:
     """As many tiles as two thirds of the GPU's free memory hold, by what one takes; at least 1."""
@@ -409,4 +418,4 @@ def with_half_the_batch(plan: Plan) -> Plan:
             f"{plan.numerics.device}: a single tile of {height} x {width} px does not fit into its memory; "
             "take a smaller --window or --size"
         )
-    return replace(plan, numerics=replace(plan.numerics, batch_shape=(count // 2, height, width)))
+    return plan.with_batch(count // 2)

@@ -37,7 +37,7 @@ def asked(monkeypatch):
         found.update(options, words=words)
         raise KeyboardInterrupt
 
-    for name in ("geoseg.train", "geoseg.predict_scenes.predict_scenes"):
+    for name in ("geoseg.train", "geoseg.predict_scenes.predict_scenes", "geoseg.plan_job"):
         monkeypatch.setattr(name, instead)
     return found
 
@@ -92,6 +92,14 @@ def test_one_pair_arguments_and_options_of_two_words(write, asked):
     assert [str(scene) for scene in asked["words"][0]] == ["c.tif"] and asked["words"][1] == "c_map.tif"
 
 
+def test_a_command_of_a_group_has_a_table_of_both_names(write, asked):
+    path = write("[train]\nepochs = 3\n[job.plan]\npart = 1024\nmatch-gsd = true\n[job.run]\nthreads = 2")
+    run("job", "plan", "a.tif", "-o", "job/", "--config", path, code=130)
+    assert asked["words"][1] == "job/" and (asked["part"], asked["match_gsd"]) == (1024, True)
+    said = run("job", "merge", "job/", "-o", "map.tif", "--config", path, code=2).stderr
+    assert "has no table [job.merge]; there is [train], [job.plan], [job.run]" in said
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -99,6 +107,9 @@ def test_one_pair_arguments_and_options_of_two_words(write, asked):
         ("[train]\n[predict]\nwindwo = 3", "geoseg predict has no option windwo; did you mean window?"),
         ("[trian]\nepochs = 3", "there is no command trian; did you mean train?"),
         ("epochs = 3", "epochs stands in no table; put it below [train]"),
+        ("[job]\npart = 512", "job.part stands in no table"),
+        ("[job.plam]\npart = 512", "there is no command job.plam; did you mean job.plan?"),
+        ("[job.plan]\nparts = 512", "geoseg job plan has no option parts; did you mean part?"),
         ("[predict]\nwindow = 64", "has no table [train]; there is [predict]"),
         ("[train", "cannot be read as TOML"),
         ("[train]\nepochs = true", "epochs is a value, not true or false, got True"),

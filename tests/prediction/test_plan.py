@@ -96,6 +96,13 @@ def test_batches_are_equal_shares_of_a_row_of_tiles(segmenter, wanted, across, b
     assert plan.numerics.batch_shape == (batch, 64, 64)
 
 
+def test_a_batch_never_crosses_a_column_of_shards(segmenter):
+    how = {"window": 64, "overlap": 0, "batch_size": 6} | LOCAL
+    assert make_plan(scene_of(70, 1024), segmenter, **how).numerics.batch_shape[0] == 6
+    plan = make_plan(scene_of(70, 1024), segmenter, shard_shape=(512, 512), **how)
+    assert len(plan.columns) == 2 and plan.numerics.batch_shape == (4, 64, 64)
+
+
 def test_repeated_work_counts_the_tiles_of_every_column(segmenter):
     plan = make_plan(scene_of(1024, 1024), segmenter, window=512, overlap=0, shard_shape=(512, 512), **LOCAL)
     assert (plan.forwarded, plan.repeated_work) == (4, 1.0)
