@@ -28,8 +28,6 @@ from geoseg.jobs.parts import Failure, Parts
 from geoseg.jobs.task import failure_of, run_task
 
 LOCAL = "local"
-IN_FLIGHT = 2
-"""Tasks that a worker has at a time: one that it computes, and the next."""
 RETRIES = 2
 """Times that a task is tried again, on any worker, after an error or a worker's death."""
 PATIENCE = 300.0
@@ -47,6 +45,10 @@ CONFIG = {
     "distributed.worker.multiprocessing-method": "spawn",
     # Dask has workers give memory back at once, by MALLOC_TRIM_THRESHOLD_, at which networks compute a fifth slower.
     "distributed.nanny.pre-spawn-environ": {},
+    # Only terminating is left: a worker that is paused for memory which it keeps between tasks waits for ever.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
     # Nobody sees it without a dashboard, and it takes the interpreter a hundred times a second.
     "distributed.worker.profile.enabled": False,
 }
@@ -185,7 +187,8 @@ def _share_out(
     try:
         while waiting or running:
             present = crew.count()
-            while waiting and len(running) < IN_FLIGHT * present:
+            # One for each worker: of several that one has when it dies, Dask blames all.
+            while waiting and len(running) < present:
                 task = waiting.popleft()
                 key = f"geoseg-{run}-{task.number}"
                 running[client.submit(_work, where, task.number, threads, key=key, retries=RETRIES)] = task
@@ -211,24 +214,39 @@ def _work(folder: str, number: int, threads: int | None) -> float:
 
 
 class _Crew:
-    """The workers of a cluster, as they come and go."""
+    """The workers of a cluster, as they come, go and pause for want of memory."""
 
     def __init__(self, client: Client, name: str) -> None:
         self.client, self.name, self._seen = client, name, time.monotonic()
 
     def count(self) -> int:
-        """Workers there now. Raises ResourceError where there was none for PATIENCE seconds, or no scheduler."""
+        """Workers that take tasks now, or are at one.
+
+        Raises ResourceError where there was none for PATIENCE seconds, or no scheduler.
+        """
         while True:
             if self.client.status != "running":
                 raise ResourceError(f"{self.name}: {GONE}")
-            if count := len(self.client.ncores()):
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            if count := sum(map(_is_at_work, workers)):
                 self._seen = time.monotonic()
                 return count
             if time.monotonic() - self._seen > PATIENCE:
-                raise ResourceError(
-                    f"{self.name}: has had no worker for {PATIENCE:.0f} s; start some, and run this again"
-                )
+                raise ResourceError(f"{self.name}: {_say_missing(len(workers))}, and run this again")
             time.sleep(min(LOOK, PATIENCE) / 10)
+
+
+def _is_at_work(worker: dict[str, Any]) -> bool:
+    return worker["status"] == "running" or worker["metrics"].get("task_counts", {}).get("executing", 0) > 0
+
+
+def _say_missing(paused: int) -> str:
+    if paused:
+        return (
+            f"its {paused} worker(s) take no tasks, for want of memory, for {PATIENCE:.0f} s; start such of a larger "
+            "--memory-limit"
+        )
+    return f"has had no worker for {PATIENCE:.0f} s; start some"
 
 
 def _finished(running: dict[Future, Task]) -> set[Future]:
@@ -249,6 +267,6 @@ def _failure_of(future: Future, task: Task, parts: Parts) -> Failure | None:
     if error is None:
         return None
     if isinstance(error, KilledWorker):
-        said = f"{1 + RETRIES} workers died while they computed it, perhaps for want of memory"
+        said = f"{1 + error.allowed_failures} workers died while they computed it, perhaps for want of memory"
         return parts.note_failure(task.number, said)
     return failure_of(parts, task.number, error)

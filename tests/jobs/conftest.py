@@ -115,7 +115,7 @@ def merged_pixels(folder: Path) -> np.ndarray:
 
 def computed_at(folder: Path) -> dict[str, int]:
     """When each part was finished."""
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "parts").glob("part-*.json")}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "parts").glob("part-??????.json")}
 
 
 def job_of(folder: Path) -> Job:

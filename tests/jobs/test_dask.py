@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from distributed import Client, KilledWorker, LocalCluster, Nanny
+from distributed import Client, KilledWorker, LocalCluster, Nanny, WorkerPlugin
 from distributed.client import FuturesCancelledError
 from distributed.comm import CommClosedError
 
@@ -25,6 +25,7 @@ import geoseg.jobs.dask as on_dask
 from geoseg.errors import FailedParts, ResourceError, UsageError
 from geoseg.jobs.dask import worker_specs
 from geoseg.jobs.parts import Parts
+from geoseg.jobs.task import run_task
 
 from .conftest import computed_at, job_of, merged_pixels, pixels_of, repair
 
@@ -52,12 +53,12 @@ def test_workers_in_this_process(threads, make_job, predicted):
     assert computed_at(folder) == before
 
 
-def test_few_tasks_are_on_their_way_at_a_time(threads, make_job, monkeypatch):
+def test_a_worker_has_one_task_at_a_time(threads, make_job, monkeypatch):
     folder, most = make_job(), []
     finished = on_dask._finished
     monkeypatch.setattr(on_dask, "_finished", lambda running: most.append(len(running)) or finished(running))
     geoseg.run_job(folder, dask=threads.scheduler_address)
-    assert max(most) == 4 and len(most) >= 3
+    assert max(most) == 2 and len(most) >= 5
 
 
 def test_a_task_that_always_fails_is_told_while_the_others_finish(
@@ -116,9 +117,54 @@ def test_two_processes_one_of_which_is_killed(processes, make_job, predicted):
     assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
 
 
-def test_local_workers_are_started_and_ended(make_job, predicted):
+def test_a_task_that_kills_its_workers_takes_no_other_with_it(processes, make_job, predicted):
+    class Poison(WorkerPlugin):
+        def setup(self, worker) -> None:
+            import geoseg.jobs.dask as there
+
+            there.run_task = lambda folder, number: os._exit(1) if number == 4 else run_task(folder, number)
+
+        def teardown(self, worker) -> None:
+            import geoseg.jobs.dask as there
+
+            there.run_task = run_task
+
+    folder, client = make_job(), Client(processes, set_as_default=False)
+    client.register_plugin(Poison(), name="poison")
+    with pytest.raises(FailedParts, match=r"1 of 9 task\(s\) failed.*task 4.*workers died while they computed it"):
+        geoseg.run_job(folder, dask=processes)
+    assert [len(scene.parts) for scene in geoseg.job_status(folder).scenes] == [8]
+    client.unregister_worker_plugin("poison")
+    geoseg.run_job(folder, dask=processes)
+    assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
+    client.close()
+
+
+def test_workers_that_take_too_much_memory_are_begun_anew(make_job, predicted):
+    """Until a task has failed; with enough of it the same job is finished."""
     folder = make_job(part=1024)
-    geoseg.run_job(folder, dask="local", workers=1, threads=1, memory="3GiB")
+    with pytest.raises(FailedParts, match=r"4 of 4 task\(s\) failed.*3 workers died while they computed it, perhaps"):
+        geoseg.run_job(folder, dask="local", workers=1, memory="200MB")
+    assert not computed_at(folder)
+    geoseg.run_job(folder, dask="local", workers=1, memory="3GiB")
+    assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
+
+
+def test_workers_without_memory_for_any_task_end_the_run(make_job, monkeypatch):
+    """Dask pauses those of a cluster."""
+    folder = make_job()
+    monkeypatch.setattr(on_dask, "PATIENCE", 1.0)
+    with (
+        LocalCluster(n_workers=1, processes=False, memory_limit="100MB", dashboard_address=":0") as cluster,
+        pytest.raises(ResourceError, match=r"its 1 worker\(s\) take no tasks, for want of memory, for 1 s"),
+    ):
+        geoseg.run_job(folder, dask=cluster.scheduler_address)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_local_workers_are_started_and_ended(make_job, predicted, workers):
+    folder = make_job(part=1024 if workers == 1 else 512)
+    geoseg.run_job(folder, dask="local", workers=workers, threads=1, memory="3GiB")
     assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
     assert {part.host for scene in geoseg.job_status(folder).scenes for part in scene.parts} == {os.uname().nodename}
 
@@ -155,7 +201,7 @@ def test_a_task_whose_workers_die_is_told(finished):
         status = "error"
 
         def exception(self):
-            return KilledWorker("geoseg-4", None, 3)
+            return KilledWorker("geoseg-4", None, 2)
 
     job = job_of(finished)
     found = on_dask._failure_of(Died(), job.tasks[4], Parts("nowhere", job))
