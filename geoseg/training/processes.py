@@ -59,9 +59,11 @@ class Processes:
         if self.count > 1 and (buffers := [b for b in network.buffers() if b.is_floating_point()]):
             _in_one_piece(lambda flat: self.add(flat).div_(self.count), buffers)
 
-    def any(self, flag: bool, device: torch.device) -> bool:
+    def any(self, flag: bool) -> bool:
         """True where it is true in one of the processes."""
-        return bool(self.add(torch.tensor(float(flag), device=device)).item()) if self.count > 1 else flag
+        if self.count == 1:
+            return flag
+        return bool(self.add(torch.tensor(float(flag), device=_device_of_messages())).item())
 
     def agree(self, text: str) -> str:
         """The first process's text."""
@@ -86,7 +88,8 @@ def is_first() -> bool:
 
 
 def restarts() -> tuple[int, int]:
-    """How often torchrun has started the processes of this run again, and how often it may (--max-restarts)."""
+    """How often torchrun has started processes again as one of this node had ended, and how often it may
+    (--max-restarts)."""
     counts = (os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
     return tuple(int(count) for count in counts)
 
@@ -126,14 +129,19 @@ def require_even_batches(batch_size: int, processes: Processes) -> None:
 def _meeting_place() -> dict[str, Any]:
     """Where processes that torchrun started again find each other; nothing on the first start.
 
-    torchrun keeps one store over its restarts, in which they would find the addresses of those that have ended. Counts
-    of restarts are each node's own: on several nodes TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 makes a store each time.
+    torchrun keeps one store over its restarts, in which they would find the addresses of those that have ended.
+    Raises UsageError on several nodes, whose counts of restarts differ, so that they cannot agree on another place.
     """
     variables = os.environ
     kept = variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     one_node = variables.get("LOCAL_WORLD_SIZE") == variables.get("WORLD_SIZE")
-    number, _ = restarts()
-    if not (number and kept and one_node):
+    number, at_most = restarts()
+    if kept and at_most and not one_node:
+        raise UsageError(
+            "processes on several nodes would not find each other after a restart; set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, or take --max-restarts 0"
+        )
+    if not (kept and number):
         return {}
     store = dist.TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False)
     rank, count = int(variables["RANK"]), int(variables["WORLD_SIZE"])

@@ -85,7 +85,7 @@ def train(
         root = root.at(processes.agree(os.fspath(root)))
         log.info(said)
         dataset = open_dataset(root, legend, field)
-        run = Run.reopen(output) if resume or goes_on(output) else None
+        run = Run.reopen(output) if resume or goes_on(output, processes) else None
         begun = SegmenterConfig.from_dict(record) if run and (record := run.begun()) else None
         length_given = begun or options.get("epochs") or options.get("steps")
         if data is None and dataset.synthetic and not length_given:
@@ -110,7 +110,7 @@ def train(
         return load(run.model, resolve_device(device))
 
 
-def goes_on(output: str | Path | None) -> bool:
+def goes_on(output: str | Path | None, processes: Processes) -> bool:
     """True where torchrun started this run's processes again and it had begun: then it is resumed unasked.
 
     Raises UsageError where torchrun may do so and the run has no folder to be found in.
@@ -118,9 +118,10 @@ def goes_on(output: str | Path | None) -> bool:
     begun_again, at_most = restarts()
     if at_most and output is None:
         raise UsageError("with torchrun's --max-restarts a run needs a folder that is found again: name it with -o RUN")
-    if not begun_again or not has_begun(output):
+    # A node counts those restarts only that its own processes caused, and may see the folder later than another.
+    if not processes.any(begun_again > 0) or not processes.any(processes.first and has_begun(output)):
         return False
-    log.warning("%s: goes on after restart %d of %d", output, begun_again, at_most)
+    log.warning("%s: goes on after a restart", output)
     return True
 
 

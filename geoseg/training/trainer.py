@@ -155,7 +155,7 @@ class Trainer:
                 state = replace(state, step=step + 1)
                 bar.set_postfix(loss=f"{totals[0] / max(totals[1], 1e-9):.4f}", refresh=False)
                 bar.update()
-                interruption.asked = self.processes.any(interruption.asked, self.segmenter.device)
+                interruption.asked = self.processes.any(interruption.asked)
                 if interruption.asked:
                     break
         summed = self.processes.add(torch.tensor(totals, device=self.segmenter.device))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 import geoseg
 from geoseg.errors import ResourceError, UsageError
 from geoseg.models.storage import read_model_file
-from geoseg.training.processes import ALONE, Processes, joined, require_even_batches
+from geoseg.training.processes import ALONE, Processes, _meeting_place, joined, require_even_batches
 from geoseg.training.train import goes_on
 
 SMALL = {"width": 4, "size": 32, "batch_size": 2, "accumulate": 1, "epochs": 3, "steps": 5, "lr": 1e-4}
@@ -138,7 +140,7 @@ def test_a_run_that_torchrun_starts_again_ends_as_if_no_process_had_been_killed(
     words = ["-o", tmp_path / "run", *options_of(settings), "--device", "cpu", "--precision", "fp32"]
     done = torchrun("train", sample_folder, *words, program=script, restarts=1)
     assert done.returncode == 0 and (tmp_path / "killed").exists(), done.stderr[-3000:]
-    assert f"{tmp_path}/run: goes on after restart 1 of 1" in done.stderr
+    assert f"{tmp_path}/run: goes on after a restart" in done.stderr
     # Amid the second epoch, which was made again from its start, and the first one was not.
     assert done.stderr.count("epoch 1/") == done.stderr.count("epoch 2/") == 1
     for name in ("last.safetensors", "model.safetensors"):
@@ -150,17 +152,54 @@ def test_a_run_that_torchrun_starts_again_ends_as_if_no_process_had_been_killed(
     assert (tmp_path / "run/report.json").is_file()
 
 
+def test_two_nodes_go_on_together_when_a_process_of_one_is_killed(learned_by_two, sample_folder, tmp_path):
+    settings = SMALL | {"norm": "none"}
+    script = tmp_path / "killing.py"
+    script.write_text(KILLED)
+    words = ["-o", tmp_path / "run", *options_of(settings), "--device", "cpu", "--precision", "fp32"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    meeting = ["--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", place]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, "--nproc-per-node", "1", "--max-restarts", "1"]
+    command = [str(word) for word in (*launcher, script, "train", sample_folder, *words)]
+    own_stores = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    nodes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own_stores) for _ in range(2)]
+    try:
+        said = "".join(node.communicate(timeout=150)[1] for node in nodes)
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0] and (tmp_path / "killed").exists(), said[-3000:]
+    # One of two nodes counts the restart.
+    assert said.count("goes on after a restart") == 1 and said.count("epoch 1/") == said.count("epoch 2/") == 1
+    (_, first), (_, second) = (
+        read_model_file(folder / "last.safetensors") for folder in (learned_by_two(settings), tmp_path / "run")
+    )
+    assert first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_restarts_of_several_nodes_need_a_place_each(monkeypatch):
+    for name, value in {"USE_AGENT_STORE": "True", "MAX_RESTARTS": "1", "RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        _meeting_place()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert _meeting_place() == {}
+
+
 def test_restarts_need_a_folder_and_a_run_that_had_begun(monkeypatch, tmp_path):
-    assert not goes_on(None) and not goes_on(tmp_path)
+    assert not goes_on(None, ALONE) and not goes_on(tmp_path, ALONE)
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     with pytest.raises(UsageError, match="needs a folder that is found again: name it with -o RUN"):
-        goes_on(None)
+        goes_on(None, ALONE)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert not goes_on(tmp_path)
+    assert not goes_on(tmp_path, ALONE)
     (tmp_path / "config.toml").touch()
-    assert goes_on(tmp_path)
+    assert goes_on(tmp_path, ALONE)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    assert not goes_on(tmp_path)
+    assert not goes_on(tmp_path, ALONE)
 
 
 def test_one_alone():
