@@ -22,12 +22,13 @@ from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.files import disk_errors, replace_file, require_closed
 from geoseg.layers import read_layer
 from geoseg.qgis import write_layer_style
+from geoseg.source import TILE_INDEX, Source
 
 LAYER = "points"
 """Name of the layer that is written."""
 WGS84 = "EPSG:4326"
 FORMATS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": "CSV"}
-RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img")
+RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", TILE_INDEX)
 PLACES = (("x", "y", None), ("lon", "lat", WGS84), ("longitude", "latitude", WGS84))
 """Columns of a table that place a point, and their CRS; None: not said."""
 
@@ -118,7 +119,7 @@ def read_points(path: str | Path) -> SamplePoints:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if path.suffix.lower() in RASTERS:
+    if Source.of(path).suffix in RASTERS:
         raise InputError(
             f"{path}: a raster of labels is a census of its scene, not a probability sample, and has no sampling error "
             "to estimate from; compare the map with it by geoseg score, or draw points with geoseg design"

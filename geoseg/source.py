@@ -18,11 +18,13 @@ NETWORK = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsi
 ARCHIVES = "/vsizip/", "/vsitar/"
 IN_MEMORY = "/vsimem/"
 """Where rasterio's MemoryFile keeps its datasets."""
+TILE_INDEX = ".gti.gpkg"
+"""The ending of GDAL's tile indices."""
 NEVER = (
     *("DAAS", "DERIVED", "EEDA", "EEDAI", "ESRIC", "GDALG", "GTI", "HTTP", "MEM", "MRF", "NGW", "OGCAPI", "PLMOSAIC"),
     *("PLSCENES", "POSTGISRASTER", "STACIT", "STACTA", "VRT", "WCS", "WFS", "WMS", "WMTS"),
 )
-"""Drivers whose files are orders to read something else, on the network or anywhere. VRTs are looked into instead."""
+"""Drivers whose files are orders to read something else, on the network or anywhere. VRTs and tile indices are looked into instead."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOST_SLASH = re.compile(rf"({'|'.join(NETWORK)}):/(?!/)")
 _VIRTUAL = re.compile(r"/vsi\w+")
@@ -46,7 +48,7 @@ class OpeningPolicy:
             if name.upper() in NEVER:
                 raise UsageError(
                     f"the driver {name} cannot be allowed: its files name what is to be read, wherever that lies "
-                    "(files that end in .vrt are looked into first, and read without this)"
+                    f"(files that end in .vrt or {TILE_INDEX} are looked into first, and read without this)"
                 )
 
     @classmethod
@@ -171,12 +173,12 @@ class Source:
     @property
     def stem(self) -> str:
         """The file's name without its ending."""
-        return self._file.stem
+        return self.filename[: len(self.filename) - len(self.suffix)]
 
     @property
     def suffix(self) -> str:
-        """The ending with its point, in lower case."""
-        return self._file.suffix.lower()
+        """The ending with its point, in lower case; of a tile index TILE_INDEX."""
+        return TILE_INDEX if self.filename.lower().endswith(TILE_INDEX) else self._file.suffix.lower()
 
     def exists(self) -> bool:
         """False where a path of this machine leads nowhere."""

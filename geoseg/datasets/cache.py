@@ -23,6 +23,7 @@ from geoseg.errors import OutputError, ResourceError
 from geoseg.files import disk_errors, replace_file
 from geoseg.raster.scene import Scene
 from geoseg.raster.vector_labels import AnyLabels, VectorLabels
+from geoseg.source import TILE_INDEX
 
 log = logging.getLogger("geoseg")
 
@@ -152,7 +153,7 @@ def open_cache(where: str | Path | None, framing: Framing, scenes: Sequence[Labe
 def entry_key(scene: LabelledScene, framing: Framing) -> dict[str, Any] | None:
     """All that decides what a scene decodes to, as JSON holds it; None where that cannot be told from files.
 
-    Raises no error: a VRT names files of others, and what is not a file has no time of change.
+    Raises no error: a VRT, or a tile index, names files of others, and what is not a file has no time of change.
     """
     image, labels = _identity(scene.image), _identity_of_labels(scene.labels)
     if image is None or labels is None:
@@ -168,7 +169,7 @@ def entry_key(scene: LabelledScene, framing: Framing) -> dict[str, Any] | None:
 
 
 def _identity(scene: Scene) -> dict[str, Any] | None:
-    if not scene.files or any(file.lower().endswith(".vrt") for file in scene.files):
+    if not scene.files or any(file.lower().endswith((".vrt", TILE_INDEX)) for file in scene.files):
         return None
     try:
         stats = {os.path.abspath(file): os.stat(file) for file in scene.files}

@@ -23,7 +23,7 @@ from geoseg.jobs.status import SceneStatus, scene_status
 from geoseg.prediction.prediction import Prediction
 from geoseg.raster.index import is_index, write_index
 from geoseg.raster.scene import Scene
-from geoseg.raster.writer import ClassRasterWriter, require_writable
+from geoseg.raster.writer import ClassRasterWriter, require_local, require_writable
 from geoseg.source import Source
 
 log = logging.getLogger("geoseg")
@@ -98,6 +98,7 @@ def merge_job(
 
 def _targets(job: Job, parts: Parts, output: str, overwrite: bool) -> tuple[list[Path], Path | None]:
     """The map of each scene, and where the summary goes; all can be written."""
+    require_local(output)
     is_folder = output.endswith("/") or Path(output).is_dir()
     if not is_folder and len(job.scenes) > 1:
         raise UsageError(f"{len(job.scenes)} scenes need a folder for their maps: end -o with /, as in -o {output}/")

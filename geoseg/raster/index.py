@@ -22,14 +22,14 @@ from geoseg.files import disk_errors, replace_database, require_closed, require_
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA, Legend
 from geoseg.raster.labels import LEGEND_TAG
+from geoseg.raster.tile_index import LAYER, LOCATION
 from geoseg.raster.writer import class_names, colour_table, remove_sidecars
+from geoseg.source import TILE_INDEX
 from geoseg.tiling import BLOCK
 
-VRT, GTI = ".vrt", ".gti.gpkg"
+VRT = ".vrt"
 MOST_SOURCES = 20_000
 """Files that a VRT names: GDAL reads its text from end to end whenever it opens it."""
-LOCATION = "location"
-"""Field of a tile index with the names of the files."""
 
 
 class Found(Protocol):
@@ -49,8 +49,8 @@ def is_index(path: str | Path) -> bool:
     """True for the endings of files that name parts; raises UsageError for other tile indices."""
     name = Path(path).name.lower()
     if name.endswith(".gti"):
-        raise UsageError(f"{path}: a tile index is one file here; let it end in {GTI}")
-    return name.endswith((VRT, GTI))
+        raise UsageError(f"{path}: a tile index is one file here; let it end in {TILE_INDEX}")
+    return name.endswith((VRT, TILE_INDEX))
 
 
 def write_index(
@@ -74,8 +74,8 @@ def write_index(
     """
     path = Path(path)
     require_place(path, overwrite)
-    ending = GTI if path.name.lower().endswith(GTI) else VRT
-    write, put = (_write_gti, replace_database) if ending == GTI else (_write_vrt, os.replace)
+    ending = TILE_INDEX if path.name.lower().endswith(TILE_INDEX) else VRT
+    write, put = (_write_gti, replace_database) if ending == TILE_INDEX else (_write_vrt, os.replace)
     draft = path.with_name(f".{uuid4().hex}{ending}")
     try:
         with disk_errors(path):
@@ -136,10 +136,14 @@ def _place(grid: Grid) -> str:
     elif grid.crs:
         found += f'<SRS dataAxisToSRSAxisMapping="1,2">{escape(grid.crs.to_wkt())}</SRS>\n'
     if grid.georeferenced:
-        found += f"<GeoTransform>{', '.join(repr(value) for value in grid.transform.to_gdal())}</GeoTransform>\n"
+        found += f"{_transform(grid)}\n"
     if grid.rpcs:
         found += f'<Metadata domain="RPC">{_items(dict(grid.rpcs))}</Metadata>\n'
     return found
+
+
+def _transform(grid: Grid) -> str:
+    return f"<GeoTransform>{', '.join(repr(value) for value in grid.transform.to_gdal())}</GeoTransform>"
 
 
 def _metadata(legend: Legend, tags: Mapping[str, str]) -> str:
@@ -183,9 +187,9 @@ def _write_gti(
             f"{path}: a tile index needs a scene with a CRS whose rows run east and whose columns run south; "
             "write a .vrt"
         )
-    left, bottom, right, top = grid.bounds
-    values = {"ResX": place.a, "ResY": -place.e, "MinX": left, "MinY": bottom, "MaxX": right, "MaxY": top}
-    extent = "".join(f"<{name}>{value!r}</{name}>" for name, value in values.items())
+    height, width = grid.shape
+    # Of an extent and a pixel's size GDAL rounds the number of pixels up.
+    extent = f"<XSize>{width}</XSize><YSize>{height}</YSize>{_transform(grid)}"
     described = (
         f"<GDALTileIndexDataset><LocationField>{LOCATION}</LocationField>{extent}<BlockXSize>{BLOCK}</BlockXSize>"
         f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(legend, tags)}"
@@ -205,7 +209,7 @@ def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFil
         shapely.to_wkb(outlines),
         [np.array([_relative(file, path) for file, _ in parts], object)],
         [LOCATION],
-        layer="parts",
+        layer=LAYER,
         driver="GPKG",
         geometry_type="Polygon",
         crs=grid.crs.to_wkt(),

@@ -19,20 +19,24 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import InputError, ResourceError, UsageError
 from geoseg.files import disk_errors
+from geoseg.raster.tile_index import nested_tiles
 from geoseg.raster.vrt import nested_sources
 from geoseg.raster.vsi import read_start
 from geoseg.redaction import redact
-from geoseg.source import Source
+from geoseg.source import TILE_INDEX, Source
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")
-"""Formats that are read without being asked for, by GDAL's names; and VRTs of them, in files that end in .vrt."""
+"""Formats that are read without being asked for, by GDAL's names; and VRTs and tile indices of them, in files with their
+endings."""
+INDEX_DRIVERS = {".vrt": "VRT", TILE_INDEX: "GTI"}
+"""Formats of files that name others, by their ending."""
 SEQUENTIAL_DRIVERS = ("JPEG", "PNG", "GIF", "BMP")
 MOST_PIXELS, MOST_BANDS, MOST_SOURCES = 10**12, 1024, 100_000
-"""That a raster declares, and files that a VRT names, without --allow-large."""
+"""That a raster declares, and files that a VRT or a tile index names, without --allow-large."""
 DECODED_AT_ONCE = 2 << 30
 """Bytes of the largest block, or of the largest file of a sequential format, that is read without --allow-large."""
 MOST_VRT = 64 << 20
-"""Bytes of the largest VRT."""
+"""Bytes of the largest VRT or tile index."""
 DEEPEST = 8
 """VRTs within VRTs."""
 LOOKING = 8
@@ -134,19 +138,22 @@ def open_raster(source: str | Path | Source, looked_into: bool = False) -> raste
     """Open a raster file for reading, on the calling thread, as far as the source's policy allows it.
 
     Args:
-        looked_into: what a VRT names was looked at before, and is not again.
+        looked_into: what a VRT or a tile index names was looked at before, and is not again.
 
     Raises InputError in one line: missing, a folder, not a raster of an allowed format, cut short, a VRT that names
     what it may not, larger than anything sound. UsageError for a format that GDAL does not have.
     """
     source = Source.of(source)
     _require_file(source)
-    if source.suffix == ".vrt" and not looked_into:
-        _look_into(source)
-    drivers = ["VRT"] if source.suffix == ".vrt" else [*DRIVERS, *_known(source.policy.drivers)]
+    if source.suffix in INDEX_DRIVERS:
+        drivers = [_index_driver(source)]
+        if not looked_into:
+            _look_into(source)
+    else:
+        drivers = [*DRIVERS, *_known(source.policy.drivers)]
     with reading(source, "opened as a raster"):
         # rasterio.open takes one driver only.
-        dataset = rasterio.DatasetReader(source.gdal_name, driver=drivers)
+        dataset = rasterio.DatasetReader(_opened_name(source), driver=drivers)
         try:
             _require_own_overviews(dataset, source)
             _require_sound_size(dataset, source)
@@ -154,6 +161,24 @@ def open_raster(source: str | Path | Source, looked_into: bool = False) -> raste
             dataset.close()
             raise
     return dataset
+
+
+def _index_driver(source: Source) -> str:
+    """The driver of a file that names others, where GDAL has it and geoseg can look into the file."""
+    driver = INDEX_DRIVERS[source.suffix]
+    with rasterio.Env() as gdal:
+        there = gdal.drivers()
+    if driver not in there:
+        version = rasterio.__gdal_version__
+        raise UsageError(f"{source}: is read with GDAL 3.9 or newer, and here is {version}; merge into a .vrt or .tif")
+    if driver == "GTI" and not source.local:
+        raise InputError(f"{source}: tile indices are read as files of this machine; a .vrt is read from elsewhere")
+    return driver
+
+
+def _opened_name(source: Source) -> str:
+    """What GDAL opens: it does not follow a link to a tile index, as it does one to a VRT, before it looks for parts."""
+    return os.path.realpath(source) if source.suffix == TILE_INDEX else source.gdal_name
 
 
 def _require_file(source: Source) -> None:
@@ -192,7 +217,7 @@ def _known(drivers: Sequence[str]) -> list[str]:
 
 
 def _look_into(vrt: Source, above: tuple[str, ...] = ()) -> None:
-    """Raise InputError unless a VRT is a plain one, and so is all that it names, down to the last file."""
+    """Raise InputError unless a VRT, or a tile index, is a plain one, and so is all that it names, down to the last file."""
     name = os.path.realpath(vrt) if vrt.local else vrt.gdal_name
     if name in above or len(above) == DEEPEST:
         raise InputError(f"{vrt}: names itself" if name in above else f"{vrt}: VRTs within VRTs, more than {DEEPEST}")
@@ -200,15 +225,16 @@ def _look_into(vrt: Source, above: tuple[str, ...] = ()) -> None:
         text = read_start(vrt.gdal_name, MOST_VRT + 1)
     if text is None or len(text) > MOST_VRT:
         raise InputError(f"{vrt}: {'cannot be read' if text is None else f'is larger than {MOST_VRT >> 20} MiB'}")
-    found = nested_sources(text, vrt)
+    found = nested_tiles(text, vrt) if vrt.suffix == TILE_INDEX else nested_sources(text, vrt)
     if len(found) > MOST_SOURCES and not vrt.policy.large:
         raise _too_large(vrt, f"names {len(found)} files; over {MOST_SOURCES}")
 
     def look_at(source: Source) -> None:
         """Open what the VRT names, or what that names in turn."""
         try:
-            if source.suffix == ".vrt":
+            if source.suffix in INDEX_DRIVERS:
                 _require_file(source)
+                _index_driver(source)
                 _look_into(source, (*above, name))
             else:
                 open_raster(source).close()

@@ -67,7 +67,7 @@ def nested_sources(text: bytes, vrt: Source) -> list[Source]:
     Raises InputError where it is no plain mosaic or warp, or names a file outside of its folder and the policy does not
     say that it may.
     """
-    return list(dict.fromkeys(_located(element, vrt) for element in _names(_parsed(text, vrt), vrt)))
+    return list(dict.fromkeys(_source(element, vrt) for element in _names(_parsed(text, vrt), vrt)))
 
 
 def _parsed(text: bytes, vrt: Source) -> ElementTree.Element:
@@ -121,18 +121,33 @@ def _not_plain(vrt: Source, what: str) -> InputError:
     )
 
 
-def _located(element: ElementTree.Element, vrt: Source) -> Source:
+def _source(element: ElementTree.Element, vrt: Source) -> Source:
     name = element.text or ""
     relative = element.get("relativeToVRT", element.get("relativetoVRT", "0"))
     twice = {"relativeToVRT", "relativetoVRT"} <= set(element.attrib)
-    if len(element) or name != name.strip() or not name.isprintable() or relative not in ("0", "1") or twice:
-        raise InputError(f"{vrt}: names a file in a way that can be read in two ways ({name!r}); write it plainly")
+    if len(element) or relative not in ("0", "1") or twice:
+        raise _ambiguous(name, vrt)
+    return located(name, vrt, relative == "1")
+
+
+def _ambiguous(name: str, vrt: Source) -> InputError:
+    return InputError(f"{vrt}: names a file in a way that can be read in two ways ({name!r}); write it plainly")
+
+
+def located(name: str, vrt: Source, relative: bool = True) -> Source:
+    """The file that a VRT or a tile index calls so, from its folder or, not relative, from where GDAL runs.
+
+    Raises InputError for what is no plain name of a file, and for files outside of the folder without the policy's
+    leave.
+    """
+    if name != name.strip() or not name.isprintable():
+        raise _ambiguous(name, vrt)
     if _PREFIX.match(name) or name.startswith("<"):
         raise InputError(
             f"{vrt}: names {name}, which is neither a path nor an address in GDAL's spelling (/vsicurl/https://...)"
         )
     try:
-        found = vrt.at(posixpath.join(_folder(vrt), name) if relative == "1" else name)
+        found = vrt.at(posixpath.join(_folder(vrt), name) if relative else name)
     except UsageError as error:
         raise InputError(f"{vrt}: {error}") from error
     if not vrt.policy.external and not _is_below(found, vrt):

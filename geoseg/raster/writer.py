@@ -354,11 +354,16 @@ def _sweep(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def require_local(path: str | Path) -> None:
+    """Raise UsageError for an address in place of a map's path; of a folder's, too."""
+    if not (source := Source.of(path)).local:
+        raise UsageError(f"{source}: maps are written to files of this machine; upload it when it is made")
+
+
 def require_writable(path: str | Path, overwrite: bool) -> None:
     """Raise OutputError unless a GeoTIFF can be put at ``path``; call it before any work."""
     path = Path(path)
-    if not Source.of(path).local:
-        raise UsageError(f"{Source.of(path)}: maps are written to files of this machine; upload it when it is made")
+    require_local(path)
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{path}: class rasters are GeoTIFF; let the output end in .tif")
     require_place(path, overwrite)
