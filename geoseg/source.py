@@ -24,7 +24,9 @@ NEVER = (
     *("DAAS", "DERIVED", "EEDA", "EEDAI", "ESRIC", "GDALG", "GTI", "HTTP", "MEM", "MRF", "NGW", "OGCAPI", "PLMOSAIC"),
     *("PLSCENES", "POSTGISRASTER", "STACIT", "STACTA", "VRT", "WCS", "WFS", "WMS", "WMTS"),
 )
-"""Drivers whose files are orders to read something else, on the network or anywhere. VRTs and tile indices are looked into instead."""
+"""Drivers whose files are orders to read something else, on the network or anywhere.
+
+VRTs and tile indices are looked into instead."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LOST_SLASH = re.compile(rf"({'|'.join(NETWORK)}):/(?!/)")
 _VIRTUAL = re.compile(r"/vsi\w+")

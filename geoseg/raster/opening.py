@@ -26,8 +26,7 @@ from geoseg.redaction import redact
 from geoseg.source import TILE_INDEX, Source
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")
-"""Formats that are read without being asked for, by GDAL's names; and VRTs and tile indices of them, in files with their
-endings."""
+"""Formats that are read without being asked for, by GDAL's names; and VRTs and tile indices of them (INDEX_DRIVERS)."""
 INDEX_DRIVERS = {".vrt": "VRT", TILE_INDEX: "GTI"}
 """Formats of files that name others, by their ending."""
 SEQUENTIAL_DRIVERS = ("JPEG", "PNG", "GIF", "BMP")
@@ -146,7 +145,9 @@ def open_raster(source: str | Path | Source, looked_into: bool = False) -> raste
     source = Source.of(source)
     _require_file(source)
     if source.suffix in INDEX_DRIVERS:
-        drivers = [_index_driver(source)]
+        drivers = [INDEX_DRIVERS[source.suffix]]
+        if source.suffix == TILE_INDEX:
+            _require_tile_index(source)
         if not looked_into:
             _look_into(source)
     else:
@@ -163,21 +164,23 @@ def open_raster(source: str | Path | Source, looked_into: bool = False) -> raste
     return dataset
 
 
-def _index_driver(source: Source) -> str:
-    """The driver of a file that names others, where GDAL has it and geoseg can look into the file."""
-    driver = INDEX_DRIVERS[source.suffix]
+def _require_tile_index(index: Source) -> None:
+    """Raise InputError where GDAL might open another file than is looked into, UsageError where it has no such driver."""
+    if not index.local:
+        raise InputError(f"{index}: tile indices are read as files of this machine; a .vrt is read from elsewhere")
+    name = _opened_name(index)
+    # GDAL puts the name in quotation marks, and gives an index of another ending to any driver of vectors.
+    if '"' in name or "\\" in name or not name.lower().endswith(TILE_INDEX):
+        raise InputError(f'{name}: a tile index has neither " nor \\ in its path, and ends in {TILE_INDEX}; rename it')
     with rasterio.Env() as gdal:
         there = gdal.drivers()
-    if driver not in there:
+    if INDEX_DRIVERS[TILE_INDEX] not in there:
         version = rasterio.__gdal_version__
-        raise UsageError(f"{source}: is read with GDAL 3.9 or newer, and here is {version}; merge into a .vrt or .tif")
-    if driver == "GTI" and not source.local:
-        raise InputError(f"{source}: tile indices are read as files of this machine; a .vrt is read from elsewhere")
-    return driver
+        raise UsageError(f"{index}: is read with GDAL 3.9 or newer, and here is {version}; merge into a .vrt or .tif")
 
 
 def _opened_name(source: Source) -> str:
-    """What GDAL opens: it does not follow a link to a tile index, as it does one to a VRT, before it looks for parts."""
+    """What GDAL opens: before it looks for parts it follows a link to a VRT, but none to a tile index."""
     return os.path.realpath(source) if source.suffix == TILE_INDEX else source.gdal_name
 
 
@@ -217,24 +220,22 @@ def _known(drivers: Sequence[str]) -> list[str]:
 
 
 def _look_into(vrt: Source, above: tuple[str, ...] = ()) -> None:
-    """Raise InputError unless a VRT, or a tile index, is a plain one, and so is all that it names, down to the last file."""
+    """Raise InputError unless a VRT or a tile index is a plain one, as is all that it names, down to the last file."""
     name = os.path.realpath(vrt) if vrt.local else vrt.gdal_name
     if name in above or len(above) == DEEPEST:
         raise InputError(f"{vrt}: names itself" if name in above else f"{vrt}: VRTs within VRTs, more than {DEEPEST}")
-    with gdal_settings(vrt):
-        text = read_start(vrt.gdal_name, MOST_VRT + 1)
-    if text is None or len(text) > MOST_VRT:
-        raise InputError(f"{vrt}: {'cannot be read' if text is None else f'is larger than {MOST_VRT >> 20} MiB'}")
-    found = nested_tiles(text, vrt) if vrt.suffix == TILE_INDEX else nested_sources(text, vrt)
+    found = _named_in(vrt)
     if len(found) > MOST_SOURCES and not vrt.policy.large:
         raise _too_large(vrt, f"names {len(found)} files; over {MOST_SOURCES}")
 
     def look_at(source: Source) -> None:
         """Open what the VRT names, or what that names in turn."""
         try:
-            if source.suffix in INDEX_DRIVERS:
+            if source.suffix == TILE_INDEX:
+                # GDAL would look for the parts of a link elsewhere.
+                raise InputError(f"{source}: a tile index is not read within another file")
+            if source.suffix == ".vrt":
                 _require_file(source)
-                _index_driver(source)
                 _look_into(source, (*above, name))
             else:
                 open_raster(source).close()
@@ -247,6 +248,20 @@ def _look_into(vrt: Source, above: tuple[str, ...] = ()) -> None:
     else:
         for source in found:
             look_at(source)
+
+
+def _named_in(vrt: Source) -> list[Source]:
+    with gdal_settings(vrt):
+        content = read_start(vrt.gdal_name, MOST_VRT + 1)
+    if content is None or len(content) > MOST_VRT:
+        raise InputError(f"{vrt}: {'cannot be read' if content is None else f'is larger than {MOST_VRT >> 20} MiB'}")
+    return nested_tiles(content, vrt) if vrt.suffix == TILE_INDEX else nested_sources(content, vrt)
+
+
+def files_of(dataset: rasterio.DatasetReader, source: Source) -> tuple[str, ...]:
+    """The files that are read with a raster, itself among them. Of a tile index GDAL names no other."""
+    tiles = _named_in(source) if source.suffix == TILE_INDEX else []
+    return (*dataset.files, *(tile.gdal_name for tile in tiles))
 
 
 def _require_own_overviews(dataset: rasterio.DatasetReader, source: Source) -> None:

@@ -22,7 +22,7 @@ from geoseg.pictures import thumbnail
 from geoseg.raster.bands import ALPHA, Band, resolve_bands
 from geoseg.raster.identity import identity
 from geoseg.raster.nodata import NodataRule
-from geoseg.raster.opening import SEQUENTIAL_DRIVERS, WAITS, gdal_settings, open_raster, reading
+from geoseg.raster.opening import SEQUENTIAL_DRIVERS, WAITS, files_of, gdal_settings, open_raster, reading
 from geoseg.raster.resample import area
 from geoseg.raster.vsi import forget
 from geoseg.reporting.markup import Markup
@@ -151,7 +151,7 @@ class Scene(SceneLike):
             self.colour_table = _colour_table(dataset)
             self.visible = _visible(dataset, self.bands)
             self.tags: dict[str, str] = dataset.tags()
-            self.files = tuple(dataset.files)
+            self.files = files_of(dataset, self.source)
             self.band_names = tuple(dataset.descriptions[number - 1] for number in self.bands)
             self.colours = tuple(colours[number - 1] for number in self.bands)
             self.scales = tuple(dataset.scales[number - 1] for number in self.bands)

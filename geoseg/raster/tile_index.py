@@ -1,8 +1,8 @@
 """What a GDAL tile index (GTI) names, and whether it is a plain one: such as geoseg.raster.index writes.
 
-Like a VRT it can order GDAL to open any file or address as a raster of any format; and as a database it can compute what
-it names, differently for GDAL than for whoever looks into it first. So only the tables of an index are taken, and the
-elements that describe its pixels.
+Like a VRT it can order GDAL to open any file or address as a raster of any format. As a database it can also compute
+what it names, otherwise for GDAL than for whoever looks into it first. So only the tables of an index are taken, and
+the elements that describe its pixels.
 """
 
 from __future__ import annotations

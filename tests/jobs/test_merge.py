@@ -76,9 +76,10 @@ def test_an_index_shows_the_parts_as_one(finished, predicted, tmp_path, ending):
     assert b"<Category>agriculture</Category>" in moved.read_bytes() and b"<F>forest</F>" in moved.read_bytes()
 
 
-def test_geoseg_reads_its_index(finished, predicted, tmp_path):
+@pytest.mark.parametrize("ending", ["vrt", "gti.gpkg"])
+def test_geoseg_reads_its_index(finished, predicted, tmp_path, ending):
     folder = Path(shutil.copytree(finished, tmp_path / "job"))
-    (merged,) = geoseg.merge_job(folder, tmp_path / "map.vrt")
+    (merged,) = geoseg.merge_job(folder, tmp_path / f"map.{ending}")
     assert np.array_equal(merged.result.codes, pixels_of(predicted))
 
 
@@ -207,6 +208,14 @@ def test_outputs_are_checked_first(finished, job_scene, tmp_path):
     with pytest.raises(UsageError, match=r"let it end in \.gti\.gpkg"):
         geoseg.merge_job(finished, tmp_path / "map.gti")
     assert (tmp_path / "map.tif").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["s3://b/x.vrt", "s3://b/x.gti.gpkg", "s3://b/x.tif", "s3://b/x/", "/vsis3/b/x/"])
+def test_maps_are_files_of_this_machine(finished, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="maps are written to files of this machine; upload it"):
+        geoseg.merge_job(finished, output)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_many_parts_for_a_vrt(finished, tmp_path, monkeypatch):
