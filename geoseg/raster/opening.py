@@ -165,7 +165,7 @@ def open_raster(source: str | Path | Source, looked_into: bool = False) -> raste
 
 
 def _require_tile_index(index: Source) -> None:
-    """Raise InputError where GDAL might open another file than is looked into, UsageError where it has no such driver."""
+    """Raise InputError where GDAL might open another file than is looked into, UsageError where it has no driver."""
     if not index.local:
         raise InputError(f"{index}: tile indices are read as files of this machine; a .vrt is read from elsewhere")
     name = _opened_name(index)
