@@ -22,7 +22,7 @@ EVEN = 5e-4
 """Share by which the areas of pixels may differ that are counted as one."""
 COARSE = 100.0
 """Metres per pixel above which a cell is one row high."""
-WIDEST = 20_000.0
+WIDEST = 10_000.0
 """Metres that a cell is wide, at most, ..."""
 NARROWEST = 48
 """... where these are more pixels than this."""
@@ -35,7 +35,7 @@ class AreaTally:
     grid's first pixel, so an area does not depend on the windows that are added. The cell's corners are taken to
     longitude and latitude; its area there follows from the radii of curvature in its middle (Snyder 1987, equations
     4-19 and 4-20), to better than 1e-5. Where a cell has several classes each gets its mean, which at the edge of
-    a UTM zone may err by 5e-5. A cell with a corner beyond the Earth has no area. A grid without a CRS or transform has
+    a UTM zone may err by 6e-5. A cell with a corner beyond the Earth has no area. A grid without a CRS or transform has
     counts only.
     """
 
