@@ -195,6 +195,22 @@ def test_a_scene_that_changed_is_no_part_of_the_job(make_job, job_scene, tmp_pat
         run_task(folder, 0)
 
 
+def test_an_area_that_changed_is_named(make_job, tmp_path):
+    x, y = PLACE @ (300, 900)
+    area = tmp_path / "area.geojson"
+
+    def write(side: float) -> None:
+        ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+        area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": crs}))
+
+    write(200.0)
+    folder = make_job(aoi=area)
+    write(150.0)
+    with pytest.raises(FailedParts, match=r"area\.geojson: has changed since the plan was made"):
+        geoseg.run_job(folder)
+
+
 def test_what_cannot_work_at_all_fails_once(make_job, monkeypatch):
     folder = make_job()
     _open_once.cache_clear()
