@@ -22,10 +22,11 @@ from distributed.comm import CommClosedError
 from distributed.utils import silence_logging_cmgr
 
 from geoseg.ahead import usable_cpus
-from geoseg.errors import ResourceError, UsageError
-from geoseg.jobs.job import Job, Task
+from geoseg.errors import GeosegError, ModelError, ResourceError, UsageError
+from geoseg.jobs.job import Job, Task, read_job
 from geoseg.jobs.parts import Failure, Parts
 from geoseg.jobs.task import failure_of, run_task
+from geoseg.prediction.shard import open_engine
 
 LOCAL = "local"
 RETRIES = 2
@@ -76,6 +77,8 @@ def run_on_dask(
     or goes away, and where no worker is there for PATIENCE seconds; UsageError.
     """
     if address != LOCAL:
+        if ":" not in address:
+            raise UsageError(f"--dask {address}: is neither local nor an address such as tcp://10.0.0.5:8786")
         if workers or memory:
             raise UsageError(
                 "--workers and --memory are of --dask local; a cluster has the workers it was started with"
@@ -157,18 +160,19 @@ def _cluster(specs: dict[int, dict[str, Any]]) -> Iterator[SpecCluster]:
 
 @contextmanager
 def _client_of(where: str | SpecCluster, name: str) -> Iterator[Client]:
-    try:
-        client = Client(where, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ResourceError(f"{name}: cannot be reached ({error}); is it running?") from error
-    try:
-        # geoseg says itself what went wrong.
-        with client.as_current(), silence_logging_cmgr(logging.CRITICAL):
-            yield client
-    finally:
-        # A scheduler that is gone answers to nothing.
-        with suppress(Exception):
-            client.close(timeout=5)
+    # geoseg says itself what went wrong.
+    with silence_logging_cmgr(logging.CRITICAL):
+        try:
+            client = Client(where, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ResourceError(f"{name}: cannot be reached ({error}); is it running?") from error
+        try:
+            with client.as_current():
+                yield client
+        finally:
+            # A scheduler that is gone answers to nothing.
+            with suppress(Exception):
+                client.close(timeout=5)
 
 
 def _share_out(
@@ -191,7 +195,8 @@ def _share_out(
             while waiting and len(running) < present:
                 task = waiting.popleft()
                 key = f"geoseg-{run}-{task.number}"
-                running[client.submit(_work, where, task.number, threads, key=key, retries=RETRIES)] = task
+                words = where, task.number, job.id, threads
+                running[client.submit(_work, *words, key=key, retries=RETRIES)] = task
             for future in _finished(running):
                 task = running.pop(future)
                 if failure := _failure_of(future, task, parts):
@@ -206,11 +211,17 @@ def _share_out(
     return failed
 
 
-def _work(folder: str, number: int, threads: int | None) -> float:
-    """What a worker does: a task; its seconds."""
+def _work(folder: str, number: int, job_id: str, threads: int | None) -> GeosegError | None:
+    """What a worker does: a task; returns what no other try would mend."""
     if threads:
         torch.set_num_threads(threads)
-    return run_task(folder, number).seconds
+    if (job := read_job(folder)).id == job_id:
+        try:
+            open_engine(job.scenes[job.tasks[number].scene].plan)
+        except (ModelError, UsageError) as error:
+            return error
+    run_task(folder, number, job_id)
+    return None
 
 
 class _Crew:
@@ -260,11 +271,13 @@ def _finished(running: dict[Future, Task]) -> set[Future]:
 
 
 def _failure_of(future: Future, task: Task, parts: Parts) -> Failure | None:
-    """Why a task that ended is not finished; raises OutputError or ResourceError where others would fail by it, too."""
+    """Why a task that ended is not finished; raises GeosegError where others would fail by the same."""
     if future.status in ("cancelled", "lost"):
         raise CommClosedError
     error = future.exception()
     if error is None:
+        if unusable := future.result():
+            raise unusable
         return None
     if isinstance(error, KilledWorker):
         said = f"{1 + error.allowed_failures} workers died while they computed it, perhaps for want of memory"

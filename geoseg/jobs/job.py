@@ -114,7 +114,7 @@ class Job:
     def id(self) -> str:
         """sha256 over the plans: models, inputs and settings."""
         plans = [[scene.stem, scene.shards_per_task, json.loads(scene.plan.to_json())] for scene in self.scenes]
-        return hashlib.sha256(json.dumps(plans, sort_keys=True).encode()).hexdigest()
+        return _sha256(plans)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -155,19 +155,20 @@ class Job:
 
     def to_json(self) -> str:
         """The job as a JSON document; ``from_json`` reads it back, equal."""
-        record = {"format": FORMAT, "id": self.id, "scenes": [scene.to_dict() for scene in self.scenes]}
+        scenes = [scene.to_dict() for scene in self.scenes]
+        record = {"format": FORMAT, "id": self.id, "sha256": _sha256(scenes), "scenes": scenes}
         return json.dumps(record, indent=1, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, name: str = JOB_FILE) -> Job:
+    def from_json(cls, text: str | bytes, name: str = JOB_FILE) -> Job:
         """Read what ``to_json`` wrote; raises InputError."""
         try:
             record = json.loads(text)
             if record["format"] != FORMAT:
                 raise ValueError("made by another version of geoseg")
-            job = cls(tuple(JobScene.from_dict(scene) for scene in record["scenes"]))
-            if job.id != record["id"] or not job.scenes:
+            if record["sha256"] != _sha256(record["scenes"]) or not record["scenes"]:
                 raise ValueError("altered since it was planned")
+            job = cls(tuple(JobScene.from_dict(scene) for scene in record["scenes"]))
         except (ValueError, KeyError, TypeError, AttributeError, GeosegError) as error:
             raise InputError(f"{name}: not a job ({error}); plan it again with geoseg job plan --overwrite") from error
         return job
@@ -219,7 +220,12 @@ def read_job(folder: str | Path) -> Job:
 
 @lru_cache(maxsize=2)
 def _read_once(file: Path, modified: int, size: int) -> Job:
-    return Job.from_json(file.read_text(encoding="utf-8"), str(file))
+    return Job.from_json(file.read_bytes(), str(file))
+
+
+def _sha256(record: Any) -> str:
+    """Of a record's JSON."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _grid_to_dict(grid: Grid) -> dict[str, Any]:

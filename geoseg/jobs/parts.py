@@ -33,7 +33,7 @@ SIDECAR = ".aux.xml"
 CHECKERS = 8
 """Threads that check part files: most wait for a disk on the network."""
 OWN_FILE = re.compile(r"part-\d{6,}\.(tif(\.aux\.xml|\.ovr|\.msk)?|json|error\.json)|\.[0-9a-f]{32}\.partial")
-OWN_FOLDER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+OWN_FOLDER = re.compile(r"\.(?P<machine>.+)\.(?P<process>\d+)\.(?P<task>\d+)\.[0-9a-f]{8}")
 """Names that files and folders of geoseg have among the parts."""
 ABANDONED = 24 * 3600
 """Seconds after which an unfinished part of another machine is nobody's."""
@@ -153,9 +153,9 @@ class Parts:
         return failure
 
     @contextmanager
-    def workplace(self) -> Iterator[Path]:
+    def workplace(self, number: int) -> Iterator[Path]:
         """A folder of its own for one task, removed afterwards."""
-        folder = self.folder / f".{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
+        folder = self.folder / f".{machine()}.{os.getpid()}.{number}.{uuid4().hex[:8]}"
         with disk_errors(self.folder):
             folder.mkdir()
         try:
@@ -167,12 +167,19 @@ class Parts:
         """Remove what killed processes of this machine left, and others long ago."""
         if not self.folder.is_dir():
             raise OutputError(f"{self.folder}: is gone; plan the job again with --overwrite")
-        for left in self.folder.glob(".*.*.*"):
-            host, _, process = left.name[1:].rpartition(".")[0].rpartition(".")
-            ours = host == socket.gethostname() and process.isdigit()
+        for left in self._workplaces():
+            ours, process = left["machine"] == machine(), int(left["process"])
+            folder = self.folder / left.string
             with suppress(OSError):
-                if not is_alive(int(process)) if ours else time.time() - left.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
+                if not is_alive(process) if ours else time.time() - folder.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def is_under_way(self, number: int) -> bool:
+        """True where a process seems to be at a task."""
+        return any(int(one["task"]) == number for one in self._workplaces())
+
+    def _workplaces(self) -> list[re.Match[str]]:
+        return [found for name in os.listdir(self.folder) if (found := OWN_FOLDER.fullmatch(name))]
 
     def _record(self, number: int) -> Path:
         return self.raster(number).with_suffix(".json")
@@ -181,23 +188,25 @@ class Parts:
         return self.raster(number).with_suffix(".error.json")
 
     def _write(self, file: Path, record: dict[str, Any]) -> None:
-        replace_file(file, json.dumps({"job": self.job.id, **record}).encode())
+        # JSON turns numbers that are keys into texts, which are sorted otherwise.
+        record = json.loads(json.dumps({"job": self.job.id, **record}))
+        replace_file(file, json.dumps(record | {"checksum": _checksum(record)}).encode())
 
     def _read(self, file: Path) -> dict[str, Any] | None:
-        """A record of this job; None where there is none, or a cut one."""
+        """A record of this job; None where there is none, or one that was altered."""
         try:
             record = json.loads(file.read_bytes())
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or record.pop("job", None) != self.job.id:
+        if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
             return None
-        return record
+        return record if record.pop("job") == self.job.id else None
 
 
 def empty_parts(folder: Path, planned: bool) -> None:
     """Make the place for a new job's parts in a folder, without those of a job that was planned there.
 
-    Raises OutputError, with all files where they were, where others lie there, or any though no job was planned.
+    Raises OutputError, with all files where they were, where there are any that are not of such parts.
     """
     place = folder / PARTS
     with disk_errors(place):
@@ -217,6 +226,18 @@ def _is_own(path: Path) -> bool:
 def has_data(tally: AreaTally) -> bool:
     """True where any pixel that was counted has a class."""
     return bool(tally.counts[:NODATA].any())
+
+
+def machine() -> str:
+    """This machine or container, within which a process has its number to itself: names of hosts are not unique."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
+    return socket.gethostname()
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(file: Path) -> str:

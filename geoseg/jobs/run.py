@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,14 +116,25 @@ def _run_here(folder: str | Path, job: Job, tasks: Sequence[Task], threads: int 
         # What cannot work at all should fail once, and not every task by it.
         open_engine(job.scenes[scene].plan)
     parts, failed = Parts(folder, job), []
-    for task in tasks:
+    for task in _free_first(tasks, parts):
         try:
-            run_task(folder, task.number)
+            run_task(folder, task.number, job.id)
         except Exception as error:
             if failure := failure_of(parts, task.number, error):
                 failed.append(failure)
         bar.update()
     return failed
+
+
+def _free_first(tasks: Sequence[Task], parts: Parts) -> Iterator[Task]:
+    """The tasks as they come, but those last that another run is at: by then it has finished them, most likely."""
+    busy = []
+    for task in tasks:
+        if parts.is_under_way(task.number):
+            busy.append(task)
+        else:
+            yield task
+    yield from busy
 
 
 def _say_what_is_left(folder: str | Path, parts: Parts, tasks: Sequence[Task], left: Sequence[Task]) -> None:

@@ -25,15 +25,20 @@ _one_at_a_time = threading.Lock()
 """A process has one network and one open scene: threads that call ``run_task`` wait for each other."""
 
 
-def run_task(folder: str | Path, number: int) -> Part:
+def run_task(folder: str | Path, number: int, job_id: str | None = None) -> Part:
     """Compute a task of the job in a folder and leave its part there; a part that is whole is left as it is.
 
     Any process on any machine may call it that sees the folder, the scenes and the model at their places, and calling
     it twice does no harm. The model and the scene stay open for the next call.
 
-    Raises InputError, ModelError, OutputError, ResourceError, UsageError, and remembers the failure in the folder.
+    Args:
+        job_id: of the job that is meant; None takes what is planned there now.
+
+    Raises InputError, ModelError, OutputError, ResourceError, UsageError, and remembers the failure in the folder;
+    OutputError also where another job was planned there meanwhile.
     """
     job = read_job(folder)
+    _require_same(folder, job_id or job.id)
     if not 0 <= number < len(job.tasks):
         raise UsageError(f"{folder}: has tasks 0 to {len(job.tasks) - 1}, none of the number {number}")
     parts = Parts(folder, job)
@@ -43,12 +48,18 @@ def run_task(folder: str | Path, number: int) -> Part:
         try:
             return _compute(job, job.tasks[number], parts)
         except Exception as error:
+            _require_same(folder, job.id)
             parts.note_failure(number, in_one_line(error))
             if isinstance(error, torch.OutOfMemoryError):
                 raise ResourceError(
                     f"{folder}: task {number}: out of device memory; plan again with a smaller --batch-size"
                 ) from error
             raise
+
+
+def _require_same(folder: str | Path, job_id: str) -> None:
+    if read_job(folder).id != job_id:
+        raise OutputError(f"{folder}: another job was planned there meanwhile; geoseg job run begins with that")
 
 
 def failure_of(parts: Parts, number: int, error: BaseException) -> Failure | None:
@@ -72,7 +83,7 @@ def in_one_line(error: BaseException) -> str:
 def _compute(job: Job, task: Task, parts: Parts) -> Part:
     begun, entry = time.perf_counter(), job.scenes[task.scene]
     engine = open_engine(entry.plan)
-    with _open_once(parts.folder, job.id, task.scene) as scene, parts.workplace() as folder:
+    with _open_once(parts.folder, job.id, task.scene) as scene, parts.workplace(task.number) as folder:
         draft = folder / "part.tif"
         with (
             ClassRasterWriter(draft, entry.grid[task.window], entry.legend, entry.tags) as writer,

@@ -280,10 +280,12 @@ def _collate(tiles: Sequence[Tile], plan: Plan, device: torch.device) -> TileBat
 
 
 def open_planned(plan: Plan) -> SceneLike:
-    """The scene of a plan; raises InputError where it has changed since."""
+    """The scene of a plan; raises InputError where it, or the area of it that is wanted, has changed since."""
     scene = open_described(plan.scene)
-    if scene.describe() != plan.scene:
-        raise InputError(f"{scene.name}: has changed since the plan was made; make a new plan")
+    if (now := scene.describe()) != plan.scene:
+        area, planned = now.get("area"), plan.scene.get("area")
+        changed = scene.name if area == planned else area["name"]
+        raise InputError(f"{changed}: has changed since the plan was made; make a new plan")
     return scene
 
 

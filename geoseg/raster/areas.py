@@ -15,24 +15,28 @@ from geoseg.raster.projection import Projection
 
 DEGREES = CRS.from_epsg(4326)
 CELL = 16, 1024
-"""(rows, columns) of pixels that are given one area."""
+"""(rows, columns) of pixels that are given one area, at most."""
 PROBES = 8
 """Pieces of either side of a window whose pixels' areas are looked at first."""
 EVEN = 5e-4
 """Share by which the areas of pixels may differ that are counted as one."""
 COARSE = 100.0
-"""Metres per pixel above which a cell is one row high and no wider than ..."""
-WIDEST = 1_000_000.0
-"""... this, in metres."""
+"""Metres per pixel above which a cell is one row high."""
+WIDEST = 10_000.0
+"""Metres that a cell is wide, at most, ..."""
+NARROWEST = 48
+"""... where these are more pixels than this."""
 
 
 class AreaTally:
     """Counts pixels of each code and adds up the area they cover on the ellipsoid, in any CRS.
 
-    A pixel's area is that of its cell (16 x 1024 pixels) divided by the cell's pixels. The cell's corners are taken to
+    A pixel's area is that of its cell (up to 16 x 1024 pixels) divided by the cell's pixels. Cells are counted from the
+    grid's first pixel, so an area does not depend on the windows that are added. The cell's corners are taken to
     longitude and latitude; its area there follows from the radii of curvature in its middle (Snyder 1987, equations
-    4-19 and 4-20), to better than 1e-5. A cell with a corner beyond the Earth has none. A grid without a CRS or
-    transform has counts only.
+    4-19 and 4-20), to better than 1e-5. Where a cell has several classes each gets its mean, which at the edge of
+    a UTM zone may err by 6e-5. A cell with a corner beyond the Earth has no area. A grid without a CRS or transform has
+    counts only.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -41,7 +45,7 @@ class AreaTally:
         """(256,) pixels of each code."""
         self._hectares = np.zeros(256)
         gsd = grid.gsd or 1.0
-        self._cell = (1, max(1, min(CELL[1], int(WIDEST / gsd)))) if gsd > COARSE else CELL
+        self._cell = 1 if gsd > COARSE else CELL[0], min(CELL[1], max(NARROWEST, int(WIDEST / gsd)))
         self._has_place = self._find_place()
 
     @property
@@ -54,18 +58,17 @@ class AreaTally:
         if not self._has_place:
             self.counts += count_codes(codes)
             return
-        high, wide = self._cell
-        areas = self._pixel_areas(window)
-        for i, row in enumerate(range(0, window.height, high)):
-            for j, col in enumerate(range(0, window.width, wide)):
-                counts = np.bincount(codes[row : row + high, col : col + wide].ravel(), minlength=256)
+        rows, cols, areas = self._cells(window)
+        for i, (row, row_stop) in enumerate(pairwise(rows)):
+            for j, (col, col_stop) in enumerate(pairwise(cols)):
+                counts = np.bincount(codes[row:row_stop, col:col_stop].ravel(), minlength=256)
                 self.counts += counts
                 self._hectares += counts * areas[i, j]
 
     def pixel_hectares(self, window: Window) -> np.ndarray:
         """(height, width) float64 true area of each pixel of a window, in hectares, of a grid that has a place."""
-        (high, wide), (height, width) = self._cell, window.shape
-        return self._pixel_areas(window).repeat(high, 0)[:height].repeat(wide, 1)[:, :width]
+        rows, cols, areas = self._cells(window)
+        return areas.repeat(np.diff(rows), 0).repeat(np.diff(cols), 1)
 
     def skip(self, window: Window) -> None:
         """Count a window without data; its area is nobody's."""
@@ -76,8 +79,7 @@ class AreaTally:
 
         The grid has a place on Earth. Neighbouring parts differ by EVEN at most.
         """
-        places = [np.linspace(0, length, PROBES + 1) for length in window.shape]
-        probed = self._areas_between(window, *places)
+        probed = self._areas_between(*(np.linspace(0, n, PROBES + 1) + first for first, n in _spans(window)))
         parts = [
             min(length, max(1, math.ceil(PROBES * np.abs(np.diff(probed, axis=axis)).max() / probed.max() / EVEN)))
             for axis, length in enumerate(window.shape)
@@ -85,25 +87,27 @@ class AreaTally:
         if parts == [1, 1]:
             return [(window, float(probed.mean()))]
         rows, cols = (np.linspace(0, n, k + 1).round().astype(int) for n, k in zip(window.shape, parts, strict=True))
-        areas = self._areas_between(window, rows, cols)
+        areas = self._areas_between(window.row + rows, window.col + cols)
         return [
             (Window(window.row + row, window.col + col, row_stop - row, col_stop - col), float(areas[i, j]))
             for i, (row, row_stop) in enumerate(pairwise(rows))
             for j, (col, col_stop) in enumerate(pairwise(cols))
         ]
 
-    def _areas_between(self, window: Window, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """(R, C) hectares of a pixel between rows and columns counted from a window's first; 0 beyond the Earth."""
-        corners = self._to_degrees(window.row + rows, window.col + cols)
+    def _areas_between(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """(R, C) hectares of a pixel between rows and columns of the grid; 0 beyond the Earth."""
         pixels = np.outer(np.diff(rows), np.diff(cols))
-        return np.nan_to_num(quadrangle_areas(*corners)) / pixels / 10_000
+        return np.nan_to_num(quadrangle_areas(*self._to_degrees(rows, cols))) / pixels / 10_000
 
-    def _pixel_areas(self, window: Window) -> np.ndarray:
-        """Hectares of a pixel in each cell of a window."""
-        rows, cols = (
-            np.append(np.arange(0, length, cell), length) for length, cell in zip(window.shape, self._cell, strict=True)
-        )
-        return self._areas_between(window, rows, cols)
+    def _cells(self, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cells that meet a window: the (R + 1,) rows and (C + 1,) columns of the window that they lie between, and
+        the (R, C) hectares of a pixel, of the whole cell though the window may cut it."""
+        edges = [
+            np.minimum(np.arange(first // cell * cell, first + length + cell, cell), whole)
+            for (first, length), cell, whole in zip(_spans(window), self._cell, self.grid.shape, strict=True)
+        ]
+        cuts = [np.clip(edge - first, 0, length) for edge, (first, length) in zip(edges, _spans(window), strict=True)]
+        return *cuts, self._areas_between(*edges)
 
     def _to_degrees(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(longitude, latitude), (R, C) each, of corners of pixels."""
@@ -120,6 +124,11 @@ class AreaTally:
         except InputError:
             return False
         return bool(np.isfinite(corners).any())
+
+
+def _spans(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and number of a window's rows, and of its columns."""
+    return (window.row, window.height), (window.col, window.width)
 
 
 def quadrangle_areas(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:

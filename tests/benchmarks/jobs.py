@@ -144,8 +144,8 @@ def share_out_numbered(client: Client, folder: Path, job: Job, tasks: list) -> N
     on_dask._share_out(client, folder, job, numbered, None, lambda count: None, "the local cluster")
 
 
-def nothing(folder: str, number: int, threads: int | None) -> float:
-    return 0.0
+def nothing(folder: str, number: int, job_id: str, threads: int | None) -> None:
+    return None
 
 
 def merging_rate(work: Path, runs: int) -> Row:

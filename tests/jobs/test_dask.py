@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("distributed")
 
@@ -22,12 +24,13 @@ from distributed.comm import CommClosedError
 
 import geoseg
 import geoseg.jobs.dask as on_dask
-from geoseg.errors import FailedParts, ResourceError, UsageError
+from geoseg.errors import FailedParts, ModelError, ResourceError, UsageError
 from geoseg.jobs.dask import worker_specs
 from geoseg.jobs.parts import Parts
 from geoseg.jobs.task import run_task
+from geoseg.models.storage import load, save_segmenter
 
-from .conftest import computed_at, job_of, merged_pixels, pixels_of, repair
+from .conftest import HOW, computed_at, job_of, merged_pixels, pixels_of, repair
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,7 @@ def test_a_task_that_kills_its_workers_takes_no_other_with_it(processes, make_jo
         def setup(self, worker) -> None:
             import geoseg.jobs.dask as there
 
-            there.run_task = lambda folder, number: os._exit(1) if number == 4 else run_task(folder, number)
+            there.run_task = lambda folder, number, job: os._exit(1) if number == 4 else run_task(folder, number, job)
 
         def teardown(self, worker) -> None:
             import geoseg.jobs.dask as there
@@ -208,6 +211,19 @@ def test_a_task_whose_workers_die_is_told(finished):
     assert "3 workers died" in found.message and found.task == 4
 
 
+def test_a_model_that_was_replaced_ends_the_run(threads, job_scene, job_model, tmp_path):
+    model, folder = tmp_path / "model.safetensors", tmp_path / "job"
+    shutil.copy(job_model, model)
+    geoseg.plan_job(job_scene, folder, model, part=512, **HOW)
+    other = load(model)
+    with torch.no_grad():
+        other.network.head.bias.add_(1)
+    save_segmenter(other, model)
+    with pytest.raises(ModelError, match="is not the model that the plan was made for"):
+        geoseg.run_job(folder, dask=threads.scheduler_address)
+    assert not list((folder / "parts").iterdir())
+
+
 @pytest.fixture
 def scheduler(tmp_path):
     """A scheduler that is a process of its own, without workers."""
@@ -265,6 +281,8 @@ def test_what_cannot_be_reached_is_told(make_job, monkeypatch):
     monkeypatch.setattr(on_dask, "CONNECT", 0.5)
     with pytest.raises(ResourceError, match=r"scheduler at tcp://127\.0\.0\.1:1: cannot be reached"):
         geoseg.run_job(folder, dask="tcp://127.0.0.1:1")
+    with pytest.raises(UsageError, match="--dask foo: is neither local nor an address"):
+        geoseg.run_job(folder, dask="foo")
     with pytest.raises(UsageError, match="a cluster has the workers it was started with"):
         geoseg.run_job(folder, dask="tcp://127.0.0.1:1", workers=2)
 

@@ -83,7 +83,7 @@ def test_a_job_is_forgotten_without_the_files_of_others(make_job):
     ours = ["part-000000.tif", "part-000000.tif.aux.xml", "part-000000.json", "part-000001.error.json"]
     for name in ours:
         (folder / "parts" / name).write_text("old")
-    (folder / "parts/.host.1.0a1b2c3d").mkdir()
+    (folder / "parts/.host.1.4.0a1b2c3d").mkdir()
     mine = folder / "parts/part-of-mine.tif"
     mine.write_text("mine")
     planned = (folder / "job.json").read_bytes()
@@ -139,17 +139,18 @@ def test_a_scene_whose_credentials_are_kept_nowhere_is_refused(make_job, web, jo
     assert "hushhush" not in str(found.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}'])
-def test_what_is_no_job(tmp_path, text):
-    (tmp_path / "job.json").write_text(text)
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format": 99}', b"\xff\xfe"])
+def test_what_is_no_job(tmp_path, data):
+    (tmp_path / "job.json").write_bytes(data)
     with pytest.raises(InputError, match="not a job"):
         read_job(tmp_path)
 
 
-def test_an_altered_job_is_refused(make_job):
+@pytest.mark.parametrize(("part", "change"), [("plan", {"tta": True}), ("grid", {"crs": None}), ("tags", {"A": "B"})])
+def test_an_altered_job_is_refused(make_job, part, change):
     folder = make_job()
     record = json.loads((folder / "job.json").read_text())
-    record["scenes"][0]["plan"]["tta"] = True
+    record["scenes"][0][part].update(change)
     (folder / "job.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="altered since it was planned"):
         geoseg.run_job(folder)

@@ -15,7 +15,7 @@ from affine import Affine
 
 import geoseg
 from geoseg.errors import FailedParts, InputError, ModelError, OutputError, ResourceError, UsageError
-from geoseg.jobs.parts import Parts
+from geoseg.jobs.parts import Parts, machine
 from geoseg.jobs.task import _compute, run_task
 from geoseg.prediction.shard import _open_once
 
@@ -111,7 +111,9 @@ def test_an_interrupted_task_leaves_nothing(make_job, monkeypatch):
     assert names(folder / "parts") == []
 
 
-@pytest.mark.parametrize("damage", ["altered", "lost", "cut record", "record of another job"])
+@pytest.mark.parametrize(
+    "damage", ["altered", "lost", "cut record", "record of another job", "altered record", "record of nothing"]
+)
 def test_a_part_that_is_not_whole_is_computed_again(copy_of_finished, predicted, damage, caplog):
     part = copy_of_finished / "parts/part-000004.tif"
     if damage == "altered":
@@ -123,8 +125,13 @@ def test_a_part_that_is_not_whole_is_computed_again(copy_of_finished, predicted,
     elif damage == "cut record":
         part.with_suffix(".json").write_bytes(part.with_suffix(".json").read_bytes()[:40])
     else:
-        record = json.loads(part.with_suffix(".json").read_text()) | {"job": "0" * 64}
-        part.with_suffix(".json").write_text(json.dumps(record))
+        record = json.loads(part.with_suffix(".json").read_text())
+        changed = record | {"record of another job": {"job": "0" * 64}, "altered record": {"counts": {"1": 9}}}.get(
+            damage, {}
+        )
+        kept = {"job": record["job"]} if damage == "record of nothing" else changed
+        part.with_suffix(".json").write_text(json.dumps(kept))
+        assert not geoseg.job_status(copy_of_finished).is_finished
     assert geoseg.run_job(copy_of_finished).computed == 1
     assert np.array_equal(merged_pixels(copy_of_finished), pixels_of(predicted))
     assert ("were altered or lost" in caplog.text) == (damage in ("altered", "lost"))
@@ -186,6 +193,22 @@ def test_a_scene_that_changed_is_no_part_of_the_job(make_job, job_scene, tmp_pat
     assert [status.is_finished for status in geoseg.job_status(folder).scenes] == [False, True]
     with pytest.raises(InputError, match="has changed since the plan was made"):
         run_task(folder, 0)
+
+
+def test_an_area_that_changed_is_named(make_job, tmp_path):
+    x, y = PLACE @ (300, 900)
+    area = tmp_path / "area.geojson"
+
+    def write(side: float) -> None:
+        ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+        area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": crs}))
+
+    write(200.0)
+    folder = make_job(aoi=area)
+    write(150.0)
+    with pytest.raises(FailedParts, match=r"area\.geojson: has changed since the plan was made"):
+        geoseg.run_job(folder)
 
 
 def test_what_cannot_work_at_all_fails_once(make_job, monkeypatch):
@@ -280,19 +303,57 @@ def test_a_process_in_another_s_way_is_none(make_job, predicted):
     """Two runs at once write the same parts."""
     folder = make_job()
     job = job_of(folder)
-    with Parts(folder, job).workplace() as busy:
+    with Parts(folder, job).workplace(4) as busy:
         (busy / "part.tif").write_text("of another process")
         geoseg.run_job(folder)
         assert busy.is_dir()
     assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
 
 
+def test_two_runs_share_the_work(make_job, predicted, monkeypatch):
+    """What the other is at comes last, and is finished then."""
+    folder, order = make_job(), []
+    job = job_of(folder)
+    first = job.by_size[0].number
+    monkeypatch.setattr("geoseg.jobs.run.run_task", lambda *words: order.append(words[1]) or run_task(*words))
+    with Parts(folder, job).workplace(first):
+        geoseg.run_job(folder)
+    assert order == [task.number for task in job.by_size[1:]] + [first]
+    assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
+
+
+def test_a_run_ends_where_another_job_is_planned_meanwhile(make_job, monkeypatch):
+    folder, calls = make_job(), []
+
+    def plan_again(*words):
+        calls.append(words)
+        if len(calls) == 3:
+            make_job(part=1024, overwrite=True)
+        return run_task(*words)
+
+    monkeypatch.setattr("geoseg.jobs.run.run_task", plan_again)
+    with pytest.raises(OutputError, match="another job was planned there meanwhile"):
+        geoseg.run_job(folder)
+    assert len(calls) == 3 and not computed_at(folder)
+
+
+def test_another_job_that_is_planned_amid_a_task_is_told(make_job, monkeypatch):
+    folder = make_job()
+
+    def fail(*args):
+        make_job(part=1024, overwrite=True)
+        raise ValueError("its workplace is gone")
+
+    monkeypatch.setattr("geoseg.jobs.task._compute", fail)
+    with pytest.raises(OutputError, match="another job was planned there meanwhile"):
+        geoseg.run_job(folder)
+    assert not names(folder / "parts")
+
+
 def test_what_killed_processes_left_is_removed(make_job):
     folder = make_job()
-    host = os.uname().nodename
-    dead, other, old = (
-        folder / "parts" / f".{name}" for name in (f"{host}.99999999.ab", "elsewhere.1.ab", "else.2.cd")
-    )
+    names = f"{machine()}.99999999.3.0123abcd", "elsewhere.1.3.0123abcd", "else.2.3.0123abcd"
+    dead, other, old = (folder / "parts" / f".{name}" for name in names)
     for left in (dead, other, old):
         left.mkdir()
     os.utime(old, (1, 1))

@@ -59,6 +59,29 @@ def test_windows_add_up():
     assert np.allclose(parts.hectares, whole.hectares) and (parts.counts == whole.counts).all()
 
 
+@pytest.mark.parametrize(("size", "shape"), [(150.0, (37, 1700)), (10.0, (41, 2100)), (30.0, (530, 700))])
+@pytest.mark.parametrize("part", [(7, 53), (16, 512), (512, 300)])
+def test_areas_do_not_depend_on_the_windows(size, shape, part):
+    """At a zone's edge, where pixels' areas change fast, with one class on either side and no data in a corner."""
+    grid = Grid(CRS.from_epsg(32610), Affine(size, 0, 166_000, 0, -size, 5_100_000), shape)
+    codes = np.full(shape, 1, np.uint8)
+    codes[:, shape[1] // 3 :] = 2
+    codes[5:20, :400] = 255
+    parts, whole, exact = AreaTally(grid), AreaTally(grid), AreaTally(grid)
+    whole.add(grid.window, codes)
+    for row in range(0, shape[0], part[0]):
+        for col in range(0, shape[1], part[1]):
+            window = Window(row, col, min(part[0], shape[0] - row), min(part[1], shape[1] - col))
+            parts.add(window, codes[window.slices])
+            assert parts.pixel_hectares(window).shape == window.shape
+    assert np.allclose(parts.hectares, whole.hectares, rtol=1e-12) and (parts.counts == whole.counts).all()
+    exact._cell = 1, 1
+    pixels = exact.pixel_hectares(grid.window)
+    for code in (1, 2, 255):
+        assert whole.hectares[code] == pytest.approx(pixels[codes == code].sum(), rel=6e-5)
+    assert (whole.pixel_hectares(grid.window)[codes == 1]).sum() == pytest.approx(whole.hectares[1], rel=1e-12)
+
+
 def test_what_lies_beyond_the_earth_takes_nothing_from_the_rest():
     """A disk of the Earth as a geostationary satellite sees it: corners without a place begin and end every row."""
     shape, side = (542, 542), 20_055.0
