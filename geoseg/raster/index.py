@@ -203,7 +203,11 @@ def _write_gti(
 
 
 def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
-    outlines = np.array([shapely.box(*grid[window].bounds) for _, window in parts], object)
+    # GDAL 3.10 takes a part that only touches a window to lie in it, and leaves out others there. So no outline, which
+    # tells it where to look and no more, reaches the borders of its pixels.
+    inset = min(grid.resolution) / 4
+    bounds = np.array([grid[window].bounds for _, window in parts]).reshape(-1, 4)
+    outlines = shapely.box(*(bounds + np.array((inset, inset, -inset, -inset))).T)
     pyogrio.raw.write(
         draft,
         shapely.to_wkb(outlines),

@@ -36,8 +36,8 @@ _ATTRIBUTES: dict[str, set[str]] = {
     "Row": {"index"},
 }
 _PLAIN = """
-    GDALMultiDomainMetadata GDALTileIndexDataset LocationField XSize YSize GeoTransform ResX ResY MinX MinY MaxX MaxY
-    BlockXSize BlockYSize Description NoDataValue ColorInterp CategoryNames Category ColorTable Name Type Usage F
+    GDALMultiDomainMetadata GDALTileIndexDataset LocationField XSize YSize GeoTransform BlockXSize BlockYSize
+    Description NoDataValue ColorInterp CategoryNames Category ColorTable Name Type Usage F
 """
 _ATTRIBUTES |= {name: set() for name in _PLAIN.split()}
 

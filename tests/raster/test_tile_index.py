@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,32 @@ def test_it_has_the_size_and_the_place_of_its_scene(
         assert made.crs == expected.crs and made.crs.to_wkt() == expected.crs.to_wkt()
         assert np.array_equal(made.read(1), codes)
     assert np.array_equal(read(index), codes)
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("EPSG:32631", Affine(0.3, 0, 441_754.7, 0, -0.3, 5_417_386.1)),
+        ("EPSG:32631", Affine(0.05, 0, 441_754.7, 0, -2.1, 5_417_386.1)),
+        ("EPSG:4326", Affine(1e-5, 0, 115.123456, 0, -1e-5, 50.654321)),
+    ],
+)
+def test_windows_that_end_where_parts_do_have_all_pixels(crs: str, place: Affine, tmp_path: Path) -> None:
+    shape = 1041, 1103
+    codes = codes_of(shape)
+    index = write_parts(tmp_path, codes, Grid(CRS.from_user_input(crs), place, shape))
+    borders = [(0, 511, 512, 513, 1023, 1024, 1025, size) for size in shape]
+    with rasterio.open(index) as made:
+        for rows in combinations(borders[0], 2):
+            for cols in combinations(borders[1], 2):
+                window = Window(rows[0], cols[0], rows[1] - rows[0], cols[1] - cols[0])
+                assert np.array_equal(made.read(1, window=window.to_rasterio()), codes[window.slices]), window
+
+
+def test_an_index_of_no_parts_is_of_no_data(tmp_path: Path) -> None:
+    index = tmp_path / "map.gti.gpkg"
+    write_index(index, Grid(UTM, Affine(0.3, 0, 5.1, 0, -0.3, 99.7), (37, 53)), DEEPGLOBE, [], {}, Found)
+    assert np.array_equal(read(index), np.full((37, 53), 255))
 
 
 def test_geoseg_takes_it_for_a_class_raster(index: Path) -> None:
