@@ -34,6 +34,7 @@ class JobRun:
     """That were its own."""
     computed: int
     finished_before: int
+    """By earlier runs, and by others at the same time."""
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,12 +92,12 @@ def run_job(
         if dask and left:
             from geoseg.jobs.dask import run_on_dask
 
-            failed = run_on_dask(folder, job, left, dask, workers, threads, memory, bar.update)
+            computed, failed = len(left), run_on_dask(folder, job, left, dask, workers, threads, memory, bar.update)
         else:
-            failed = _run_here(folder, job, left, threads, bar)
+            computed, failed = _run_here(folder, job, left, threads, bar)
     if failed:
         raise FailedParts(_say_failed(folder, job, failed, len(tasks)))
-    return JobRun(len(tasks), len(left), len(tasks) - len(left), round(time.perf_counter() - begun, 3))
+    return JobRun(len(tasks), computed, len(tasks) - computed, round(time.perf_counter() - begun, 3))
 
 
 def _chosen(job: Job, shard: str | None, dask: str | None) -> Slice:
@@ -109,32 +110,36 @@ def _chosen(job: Job, shard: str | None, dask: str | None) -> Slice:
     return found[0]
 
 
-def _run_here(folder: str | Path, job: Job, tasks: Sequence[Task], threads: int | None, bar: tqdm) -> list[Failure]:
+def _run_here(
+    folder: str | Path, job: Job, tasks: Sequence[Task], threads: int | None, bar: tqdm
+) -> tuple[int, list[Failure]]:
+    """Do tasks in this process; returns how many it finished, and those that failed."""
     if threads:
         torch.set_num_threads(threads)
     for scene in {task.scene for task in tasks}:
         # What cannot work at all should fail once, and not every task by it.
         open_engine(job.scenes[scene].plan)
-    parts, failed = Parts(folder, job), []
+    parts, computed, failed = Parts(folder, job), 0, []
     for task in _free_first(tasks, parts):
         try:
             run_task(folder, task.number, job.id)
+            computed += 1
         except Exception as error:
             if failure := failure_of(parts, task.number, error):
                 failed.append(failure)
         bar.update()
-    return failed
+    return computed, failed
 
 
 def _free_first(tasks: Sequence[Task], parts: Parts) -> Iterator[Task]:
-    """The tasks as they come, but those last that another run is at: by then it has finished them, most likely."""
+    """The tasks as they come, but last those that another run is at, if it has not finished them by then."""
     busy = []
     for task in tasks:
         if parts.is_under_way(task.number):
             busy.append(task)
         else:
             yield task
-    yield from busy
+    yield from (task for task in busy if parts.find_whole(task.number) is None)
 
 
 def _say_what_is_left(folder: str | Path, parts: Parts, tasks: Sequence[Task], left: Sequence[Task]) -> None:

@@ -311,14 +311,21 @@ def test_a_process_in_another_s_way_is_none(make_job, predicted):
 
 
 def test_two_runs_share_the_work(make_job, predicted, monkeypatch):
-    """What the other is at comes last, and is finished then."""
+    """What the other is at comes last, unless it is finished then."""
     folder, order = make_job(), []
     job = job_of(folder)
-    first = job.by_size[0].number
-    monkeypatch.setattr("geoseg.jobs.run.run_task", lambda *words: order.append(words[1]) or run_task(*words))
-    with Parts(folder, job).workplace(first):
-        geoseg.run_job(folder)
-    assert order == [task.number for task in job.by_size[1:]] + [first]
+    first, second, *others = (task.number for task in job.by_size)
+
+    def run(*words):
+        order.append(words[1])
+        if len(order) == 7:
+            run_task(folder, second)
+        return run_task(*words)
+
+    monkeypatch.setattr("geoseg.jobs.run.run_task", run)
+    with Parts(folder, job).workplace(first), Parts(folder, job).workplace(second):
+        done = geoseg.run_job(folder)
+    assert order == [*others, first] and (done.computed, done.finished_before) == (8, 1)
     assert np.array_equal(merged_pixels(folder), pixels_of(predicted))
 
 
