@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ def configurable(command: click.Command, *, group: str = "") -> click.Command:
 def _take(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    groups = context.find_root().command.commands
-    tables, commands = dict(_by_command(_read(path), groups)), dict(_by_command(groups, groups))
+    root = context.find_root().command
+    tables, commands = _tables(_read(path), root), _commands(root)
     for name, table in tables.items():
         _check_table(path, name, table, commands)
     name = next(name for name, command in commands.items() if command is context.command)
@@ -68,14 +68,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise click.UsageError(f"{path}: cannot be read as TOML ({error})") from error
 
 
-def _by_command(found: Mapping[str, Any], groups: Mapping[str, click.Command]) -> Iterator[tuple[str, Any]]:
-    """Tables or commands by the commands' names, those of a group such as job with both: job.plan."""
-    for name, one in found.items():
-        inner = getattr(one, "commands", one)
-        if isinstance(groups.get(name), click.Group) and isinstance(inner, dict):
-            yield from ((f"{name}.{key}", value) for key, value in inner.items())
-        else:
-            yield name, one
+def _commands(root: click.Group) -> dict[str, click.Command]:
+    """The commands by the names of their tables: predict, job.plan."""
+    found = {}
+    for name, command in root.commands.items():
+        is_group = isinstance(command, click.Group)
+        found |= {f"{name}.{inner}": one for inner, one in command.commands.items()} if is_group else {name: command}
+    return found
+
+
+def _tables(read: dict[str, Any], root: click.Group) -> dict[str, Any]:
+    """The tables by their names, those of a group's commands with both: job.plan."""
+    found = {}
+    for name, table in read.items():
+        of_group = isinstance(root.commands.get(name), click.Group) and isinstance(table, dict)
+        found |= {f"{name}.{inner}": one for inner, one in table.items()} if of_group else {name: table}
+    return found
 
 
 def _check_table(path: Path, name: str, table: Any, commands: dict[str, click.Command]) -> None:

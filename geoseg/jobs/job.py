@@ -114,7 +114,7 @@ class Job:
     def id(self) -> str:
         """sha256 over the plans: models, inputs and settings."""
         plans = [[scene.stem, scene.shards_per_task, json.loads(scene.plan.to_json())] for scene in self.scenes]
-        return _sha256(plans)
+        return sha256_of_record(plans)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -156,7 +156,7 @@ class Job:
     def to_json(self) -> str:
         """The job as a JSON document; ``from_json`` reads it back, equal."""
         scenes = [scene.to_dict() for scene in self.scenes]
-        record = {"format": FORMAT, "id": self.id, "sha256": _sha256(scenes), "scenes": scenes}
+        record = {"format": FORMAT, "id": self.id, "sha256": sha256_of_record(scenes), "scenes": scenes}
         return json.dumps(record, indent=1, sort_keys=True)
 
     @classmethod
@@ -166,7 +166,7 @@ class Job:
             record = json.loads(text)
             if record["format"] != FORMAT:
                 raise ValueError("made by another version of geoseg")
-            if record["sha256"] != _sha256(record["scenes"]) or not record["scenes"]:
+            if record["sha256"] != sha256_of_record(record["scenes"]) or not record["scenes"]:
                 raise ValueError("altered since it was planned")
             job = cls(tuple(JobScene.from_dict(scene) for scene in record["scenes"]))
         except (ValueError, KeyError, TypeError, AttributeError, GeosegError) as error:
@@ -223,8 +223,8 @@ def _read_once(file: Path, modified: int, size: int) -> Job:
     return Job.from_json(file.read_bytes(), str(file))
 
 
-def _sha256(record: Any) -> str:
-    """Of a record's JSON."""
+def sha256_of_record(record: Any) -> str:
+    """Of a record's JSON, by which it is seen whether it was altered."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

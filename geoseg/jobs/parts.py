@@ -23,7 +23,7 @@ from geoseg.ahead import read_ahead, reader_threads
 from geoseg.errors import GeosegError, OutputError
 from geoseg.files import disk_errors, is_alive, replace_file
 from geoseg.grid import Window
-from geoseg.jobs.job import Job, Task
+from geoseg.jobs.job import Job, Task, sha256_of_record
 from geoseg.legend import NODATA
 from geoseg.raster.areas import AreaTally
 
@@ -190,7 +190,7 @@ class Parts:
     def _write(self, file: Path, record: dict[str, Any]) -> None:
         # JSON turns numbers that are keys into texts, which are sorted otherwise.
         record = json.loads(json.dumps({"job": self.job.id, **record}))
-        replace_file(file, json.dumps(record | {"checksum": _checksum(record)}).encode())
+        replace_file(file, json.dumps(record | {"checksum": sha256_of_record(record)}).encode())
 
     def _read(self, file: Path) -> dict[str, Any] | None:
         """A record of this job; None where there is none, or one that was altered."""
@@ -198,7 +198,7 @@ class Parts:
             record = json.loads(file.read_bytes())
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or record.pop("checksum", None) != _checksum(record):
+        if not isinstance(record, dict) or record.pop("checksum", None) != sha256_of_record(record):
             return None
         return record if record.pop("job") == self.job.id else None
 
@@ -234,10 +234,6 @@ def machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
     return socket.gethostname()
-
-
-def _checksum(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(file: Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -53,6 +54,18 @@ def is_index(path: str | Path) -> bool:
     return name.endswith((VRT, TILE_INDEX))
 
 
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """What is written, and where."""
+
+    path: Path
+    grid: Grid
+    legend: Legend
+    parts: Sequence[PartFile]
+    tags: Mapping[str, str]
+    found: Found
+
+
 def write_index(
     path: str | Path,
     grid: Grid,
@@ -73,42 +86,36 @@ def write_index(
     Raises OutputError, ResourceError, UsageError.
     """
     path = Path(path)
+    index = _Index(path, grid, legend, parts, tags, found)
     require_place(path, overwrite)
     ending = TILE_INDEX if path.name.lower().endswith(TILE_INDEX) else VRT
     write, put = (_write_gti, replace_database) if ending == TILE_INDEX else (_write_vrt, os.replace)
     draft = path.with_name(f".{uuid4().hex}{ending}")
     try:
         with disk_errors(path):
-            write(draft, path, grid, legend, parts, tags, found)
+            write(draft, index)
             remove_sidecars(path)
             put(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _write_vrt(
-    draft: Path,
-    path: Path,
-    grid: Grid,
-    legend: Legend,
-    parts: Sequence[PartFile],
-    tags: Mapping[str, str],
-    found: Found,
-) -> None:
-    if len(parts) > MOST_SOURCES:
+def _write_vrt(draft: Path, index: _Index) -> None:
+    if len(index.parts) > MOST_SOURCES:
         raise UsageError(
-            f"{path}: {len(parts)} parts are too many for a VRT; write a .gti.gpkg, which any number fits, or a .tif"
+            f"{index.path}: {len(index.parts)} parts are too many for a VRT; write a .gti.gpkg, which any number fits, "
+            "or a .tif"
         )
-    draft.write_bytes(_vrt(path, grid, legend, parts, tags, found).encode())
+    draft.write_bytes(_vrt(index).encode())
 
 
-def _vrt(path: Path, grid: Grid, legend: Legend, parts: Iterable[PartFile], tags: Mapping[str, str], found) -> str:
-    height, width = grid.shape
-    sources = "".join(_source(path, file, window) for file, window in parts)
+def _vrt(index: _Index) -> str:
+    height, width = index.grid.shape
+    sources = "".join(_source(index.path, file, window) for file, window in index.parts)
     return (
-        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">\n{_place(grid)}{_metadata(legend, tags)}'
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">\n{_place(index.grid)}{_metadata(index)}'
         f'<VRTRasterBand dataType="Byte" band="1" blockXSize="{BLOCK}" blockYSize="{BLOCK}">\n'
-        f"{_band(legend, found)}{sources}</VRTRasterBand>\n</VRTDataset>\n"
+        f"{_band(index)}{sources}</VRTRasterBand>\n</VRTDataset>\n"
     )
 
 
@@ -146,9 +153,9 @@ def _transform(grid: Grid) -> str:
     return f"<GeoTransform>{', '.join(repr(value) for value in grid.transform.to_gdal())}</GeoTransform>"
 
 
-def _metadata(legend: Legend, tags: Mapping[str, str]) -> str:
-    found = {LEGEND_TAG: json.dumps(legend.to_dict()), "AREA_OR_POINT": "Area"}
-    found |= {"TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}", **tags}
+def _metadata(index: _Index) -> str:
+    found = {LEGEND_TAG: json.dumps(index.legend.to_dict()), "AREA_OR_POINT": "Area"}
+    found |= {"TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}", **index.tags}
     return f"<Metadata>{_items(found)}</Metadata>\n"
 
 
@@ -156,14 +163,14 @@ def _items(values: Mapping[str, str]) -> str:
     return "".join(f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in sorted(values.items()))
 
 
-def _band(legend: Legend, found: Found) -> str:
+def _band(index: _Index) -> str:
     """Nodata, colours, names and the attribute table, as the .tif has them."""
-    colours = colour_table(legend)
+    colours = colour_table(index.legend)
     entries = "".join(
         "<Entry c1={} c2={} c3={} c4={}/>".format(*(f'"{part}"' for part in colours.get(code, (0, 0, 0, 255))))
         for code in range(256)
     )
-    pam = class_names(legend, found)
+    pam = class_names(index.legend, index.found)
     names = pam[pam.index('band="1">') + len('band="1">') : pam.index("</PAMRasterBand>")]
     return (
         f"<Description>class</Description><NoDataValue>{NODATA}</NoDataValue><ColorInterp>Palette</ColorInterp>\n"
@@ -171,15 +178,8 @@ def _band(legend: Legend, found: Found) -> str:
     )
 
 
-def _write_gti(
-    draft: Path,
-    path: Path,
-    grid: Grid,
-    legend: Legend,
-    parts: Sequence[PartFile],
-    tags: Mapping[str, str],
-    found: Found,
-) -> None:
+def _write_gti(draft: Path, index: _Index) -> None:
+    path, grid = index.path, index.grid
     require_closed(path)
     place = grid.transform
     if not grid.georeferenced or grid.crs is None or place.b or place.d or place.a <= 0 or place.e >= 0:
@@ -192,17 +192,18 @@ def _write_gti(
     extent = f"<XSize>{width}</XSize><YSize>{height}</YSize>{_transform(grid)}"
     described = (
         f"<GDALTileIndexDataset><LocationField>{LOCATION}</LocationField>{extent}<BlockXSize>{BLOCK}</BlockXSize>"
-        f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(legend, tags)}"
-        f'<Band band="1" dataType="Byte">{_band(legend, found)}</Band></GDALTileIndexDataset>'
+        f"<BlockYSize>{BLOCK}</BlockYSize>{_metadata(index)}"
+        f'<Band band="1" dataType="Byte">{_band(index)}</Band></GDALTileIndexDataset>'
     )
     try:
-        _write_outlines(draft, path, grid, parts)
+        _write_outlines(draft, index)
         _describe_layer(draft, described)
     except (pyogrio.errors.DataSourceError, sqlite3.Error) as error:
         raise ResourceError(f"{path}: could not be written; is the disk full? ({error})") from error
 
 
-def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFile]) -> None:
+def _write_outlines(draft: Path, index: _Index) -> None:
+    grid, parts = index.grid, index.parts
     # GDAL 3.10 takes a part that only touches a window to lie in it, and leaves out others there. So no outline, which
     # tells it where to look and no more, reaches the borders of its pixels.
     inset = min(grid.resolution) / 4
@@ -211,7 +212,7 @@ def _write_outlines(draft: Path, path: Path, grid: Grid, parts: Sequence[PartFil
     pyogrio.raw.write(
         draft,
         shapely.to_wkb(outlines),
-        [np.array([_relative(file, path) for file, _ in parts], object)],
+        [np.array([_relative(file, index.path) for file, _ in parts], object)],
         [LOCATION],
         layer=LAYER,
         driver="GPKG",

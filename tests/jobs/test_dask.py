@@ -164,6 +164,12 @@ def test_workers_without_memory_for_any_task_end_the_run(make_job, monkeypatch):
         geoseg.run_job(folder, dask=cluster.scheduler_address)
 
 
+def test_a_paused_worker_that_is_at_a_task_is_waited_for():
+    at_one, idle = ({"status": "paused", "metrics": {"task_counts": counts}} for counts in ({"executing": 1}, {}))
+    starting = {"status": "running", "metrics": {}}
+    assert [on_dask._is_at_work(worker) for worker in (at_one, idle, starting)] == [True, False, True]
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_local_workers_are_started_and_ended(make_job, predicted, workers):
     folder = make_job(part=1024 if workers == 1 else 512)
